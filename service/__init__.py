@@ -1,0 +1,1 @@
+"""Sealwright: issues, rotates, revokes and publishes."""

@@ -1,0 +1,16 @@
+"""The `sealwright` command: run the service and look after its keys, users, clients and sessions."""
+
+import typer
+
+app = typer.Typer(
+    name="sealwright",
+    help="Sealwright: issues, rotates, revokes and publishes tokens.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

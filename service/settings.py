@@ -1,0 +1,205 @@
+"""Every knob, documented with its default: the only reader of the environment.
+
+Values come from `SEALWRIGHT_…` variables and from `.env`, the variables first.
+"""
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "SEALWRIGHT_"
+
+Algorithm = Literal["RS256", "PS256", "ES256", "EdDSA"]
+
+STALENESS = timedelta(minutes=1)
+"""How late a token may still be made from what was read before a revocation: an answer in flight
+(at most `request_deadline`) or a copy of the clients that has not seen the change
+(at most `catalog_max_age`). Revocations are kept this much longer."""
+
+
+def _issuer(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("an issuer is an http or https URL, e.g. https://auth.example.com")
+    if parts.query or parts.fragment or "?" in url or "#" in url:
+        raise ValueError("an issuer has no query and no fragment (RFC 8414 2)")
+    if url.endswith("/"):
+        raise ValueError("write the issuer without a slash at the end: tokens carry it letter for letter")
+    if parts.path:
+        raise ValueError("an issuer with a path is not supported: give Sealwright a host name of its own")
+    return url
+
+
+def _namespace(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name):
+        raise ValueError("use 1 to 64 letters, digits, dots, dashes or underscores")
+    return name
+
+
+class Settings(BaseSettings):
+    """What one deployment decides. Every replica of it must have the same values."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True
+    )
+
+    issuer: Annotated[str, AfterValidator(_issuer)] = Field(
+        description="The public URL of this service, the `iss` of every token. No slash at the end."
+    )
+    database_url: SecretStr = Field(
+        description="PostgreSQL 15 or later: postgresql://user:password@host:5432/name"
+    )
+    redis_url: SecretStr = Field(
+        description="Redis or Valkey 6.2 or later, eviction policy noeviction: redis://:password@host:6379/0"
+    )
+    redis_namespace: Annotated[str, AfterValidator(_namespace)] = Field(
+        "sealwright", description="Begins every key in Redis, so that several issuers can share one."
+    )
+    keys_dir: Path = Field(Path("keys"), description="Where the signing keys are: PEM files of mode 0600.")
+    environment: Literal["production", "development"] = Field(
+        "production",
+        description="`development` allows an http issuer, /docs and /openapi.json. Never use it with real users.",
+    )
+
+    host: str = Field("127.0.0.1", description="The address that `sealwright serve` listens on.")
+    port: int = Field(8000, ge=1, le=65535, description="The port that `sealwright serve` listens on.")
+    workers: int = Field(1, ge=1, description="Processes of `sealwright serve`; one a core is right.")
+    shutdown_timeout: int = Field(
+        20, ge=1, description="Seconds that requests under way are given when the service stops."
+    )
+
+    signing_algorithm: Algorithm = Field("RS256", description="What new keys sign with.")
+    access_token_lifetime: timedelta = Field(
+        timedelta(minutes=15), description="How long an access token is good for, in seconds or ISO 8601."
+    )
+    max_access_token_lifetime: timedelta = Field(
+        timedelta(hours=1),
+        description="The longest life of any access token. Revocations and retired keys are kept this long, so "
+        "lower it only once the last token made under the higher value is over.",
+    )
+    refresh_token_idle: timedelta = Field(
+        timedelta(days=14), description="A session that is not refreshed for so long is over."
+    )
+    session_lifetime: timedelta = Field(
+        timedelta(days=90), description="A session ends after this, however often it is refreshed."
+    )
+    refresh_grace: timedelta = Field(
+        timedelta(seconds=30),
+        description="How long the token before the live one still gets the same successor. 0 turns it off.",
+    )
+    leeway: timedelta = Field(
+        timedelta(seconds=60),
+        description="The greatest clock leeway of any verifier in the fleet; revocations and retired keys "
+        "outlive their tokens by it.",
+    )
+    jwks_max_age: timedelta = Field(
+        timedelta(minutes=5), description="How long others may keep the JWKS. A new key is published for "
+        "at least this long before it signs.",
+    )
+
+    request_deadline: timedelta = Field(
+        timedelta(seconds=5),
+        description="A rotation happens within this of the request's arrival or not at all.",
+    )
+    database_pool_size: int = Field(10, ge=1, description="Connections to Postgres of one worker.")
+    database_timeout: timedelta = Field(
+        timedelta(seconds=5), description="The longest wait for a connection or a statement of Postgres."
+    )
+    redis_timeout: timedelta = Field(
+        timedelta(seconds=1), description="The longest wait for an answer of Redis; then Postgres is asked."
+    )
+    watch_interval: timedelta = Field(
+        timedelta(milliseconds=400),
+        description="How often a worker looks at Postgres for new revocations and changed clients or roles.",
+    )
+    catalog_max_age: timedelta = Field(
+        timedelta(seconds=30),
+        description="How old a worker's copy of clients and roles may grow while Postgres is away; then 503.",
+    )
+
+    password_memory_kib: int = Field(65536, ge=8, description="Argon2id memory of one hash, in KiB.")
+    password_iterations: int = Field(3, ge=1, description="Argon2id iterations.")
+    password_parallelism: int = Field(4, ge=1, description="Argon2id lanes.")
+    password_threads: int = Field(2, ge=1, description="Hashes computed at once by one worker.")
+    password_queue: int = Field(
+        32, ge=1, description="Sign-ins that may wait for a hash in one worker; more get 503 with Retry-After."
+    )
+    password_min_length: int = Field(8, ge=1, le=128, description="The shortest password that can be set.")
+
+    session_retention: timedelta = Field(
+        timedelta(days=7), description="How long the row of a session that is over is kept for its story."
+    )
+    audit_retention: timedelta = Field(timedelta(days=90), description="How long audit events are kept.")
+    janitor_interval: timedelta = Field(
+        timedelta(minutes=1), description="How often each worker deletes a little of what is over."
+    )
+
+    @model_validator(mode="after")
+    def _hang_together(self) -> "Settings":
+        if self.environment == "production" and not self.issuer.startswith("https://"):
+            raise ValueError(
+                f"{PREFIX}ISSUER must be https in production (RFC 8414 2); "
+                f"for a local stack set {PREFIX}ENVIRONMENT=development"
+            )
+        for name in ("access_token_lifetime", "refresh_token_idle", "session_lifetime", "watch_interval"):
+            if getattr(self, name) <= timedelta(0):
+                raise ValueError(f"{PREFIX}{name.upper()} must be greater than 0")
+        for name in ("refresh_grace", "leeway", "jwks_max_age"):
+            if getattr(self, name) < timedelta(0):
+                raise ValueError(f"{PREFIX}{name.upper()} must not be negative")
+        if self.access_token_lifetime > self.max_access_token_lifetime:
+            raise ValueError(
+                f"{PREFIX}ACCESS_TOKEN_LIFETIME is longer than {PREFIX}MAX_ACCESS_TOKEN_LIFETIME; raise the latter first"
+            )
+        if self.refresh_grace >= self.refresh_token_idle:
+            raise ValueError(f"{PREFIX}REFRESH_GRACE must be shorter than {PREFIX}REFRESH_TOKEN_IDLE")
+        if self.request_deadline + self.catalog_max_age > STALENESS:
+            raise ValueError(
+                f"{PREFIX}REQUEST_DEADLINE and {PREFIX}CATALOG_MAX_AGE together must not exceed {STALENESS}"
+            )
+        return self
+
+    @property
+    def development(self) -> bool:
+        """Whether this is a developer's machine: conveniences that a real deployment must not have."""
+        return self.environment == "development"
+
+    @property
+    def revocation_lifetime(self) -> timedelta:
+        """How long a revocation of many tokens is kept: until the last token it kills has ended anywhere."""
+        return self.max_access_token_lifetime + self.leeway + STALENESS
+
+
+class SettingsError(Exception):
+    """Settings are missing or wrong; the text names each variable and what to do."""
+
+
+def load(**overrides: object) -> Settings:
+    """Read the settings, `overrides` first.
+
+    Raises:
+        SettingsError: with one line a variable.
+    """
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]  # checked by pydantic
+    except ValidationError as error:
+        raise SettingsError("\n".join(_line(dict(e)) for e in error.errors())) from None
+
+
+def _line(error: dict[str, object]) -> str:
+    loc = error["loc"]
+    assert isinstance(loc, tuple)
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if not loc:
+        return message
+    name = str(loc[0])
+    field = Settings.model_fields.get(name)
+    variable = PREFIX + name.upper()
+    if error["type"] == "missing" and field is not None:
+        return f"{variable} is not set. {field.description}"
+    return f"{variable}: {message}"

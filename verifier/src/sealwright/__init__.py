@@ -1,0 +1,1 @@
+"""Verify Sealwright's access tokens in a resource service."""
