@@ -1,0 +1,219 @@
+"""The folder of keys: `ring.json`, one `<kid>.pem` a private key, and `.lock` for whoever changes them."""
+
+import fcntl
+import os
+import stat
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from service.settings import PREFIX
+from service.signing import signer
+from service.signing.entries import Damaged, Entry, KeyRingError, dump, parse
+
+_LOCK_WAIT = 5.0
+# Seconds. Well below PICKUP: the time that a change carries was read before the lock was waited for.
+
+
+def ring_path(keys_dir: Path) -> Path:
+    """Return where the ring is written."""
+    return keys_dir / "ring.json"
+
+
+def private_path(keys_dir: Path, kid: str) -> Path:
+    """Return where the private half of a key is."""
+    return keys_dir / f"{kid}.pem"
+
+
+def read_ring(keys_dir: Path) -> bytes:
+    """Read `ring.json`.
+
+    Raises:
+        KeyRingError: it is missing, unreadable, or others could have changed it.
+    """
+    path = ring_path(keys_dir)
+    if not keys_dir.is_dir():
+        raise KeyRingError(
+            f"{keys_dir} is no directory. Run: sealwright keys generate; "
+            f"or set {PREFIX}KEYS_DIR to where the keys are."
+        )
+    try:
+        return _read(path, forbidden=0o022, advice="chmod 644")
+    except FileNotFoundError:
+        restore = ", or restore it from your backup" if any(keys_dir.glob("*.pem")) else ""
+        raise KeyRingError(f"{path} does not exist. Run: sealwright keys generate{restore}.") from None
+
+
+def parse_ring(keys_dir: Path, raw: bytes) -> tuple[Entry, ...]:
+    """Parse what `read_ring` read.
+
+    Raises:
+        KeyRingError: it is no ring.
+    """
+    try:
+        return parse(raw)
+    except Damaged as error:
+        raise KeyRingError(
+            f"{ring_path(keys_dir)} is unusable: {error}. Restore it from your backup."
+        ) from None
+
+
+def read_entries(keys_dir: Path) -> tuple[Entry, ...]:
+    """Read and parse the ring. Raises as both do."""
+    return parse_ring(keys_dir, read_ring(keys_dir))
+
+
+def read_signer(keys_dir: Path, entry: Entry, *, remedy: str) -> signer.Signer:
+    """Read the private half of a key.
+
+    Raises:
+        KeyRingError: it is missing, unreadable, open to others, too small or not this key's; `remedy` says
+            what to do where the file itself is lost.
+    """
+    path = private_path(keys_dir, entry.kid)
+    try:
+        return signer.read(_read(path, forbidden=0o077, advice="chmod 600"), entry.key)
+    except FileNotFoundError:
+        raise KeyRingError(f"{path} does not exist. {remedy}") from None
+    except signer.Unusable as error:
+        raise KeyRingError(f"{path} {error}. {remedy}") from None
+
+
+def write_ring(keys_dir: Path, entries: Sequence[Entry]) -> None:
+    """Replace `ring.json`, all at once. Raises KeyRingError."""
+    _write(ring_path(keys_dir), dump(entries), 0o644)
+
+
+def write_private(keys_dir: Path, kid: str, pem: bytes) -> None:
+    """Write a private key that only the folder's owner can read. Raises KeyRingError."""
+    _write(private_path(keys_dir, kid), pem, 0o600)
+
+
+def has_private(keys_dir: Path, kid: str) -> bool:
+    """Return whether the private half of a key is there."""
+    return private_path(keys_dir, kid).exists()
+
+
+def destroy_private(keys_dir: Path, kid: str) -> None:
+    """Unlink a private key. Raises KeyRingError.
+
+    Not overwritten first: on today's file systems and disks that reaches the old blocks only by luck.
+    """
+    path = private_path(keys_dir, kid)
+    try:
+        path.unlink(missing_ok=True)
+        _sync(keys_dir)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+
+
+def strays(keys_dir: Path, entries: Sequence[Entry]) -> list[Path]:
+    """Return private keys that the ring does not know: a killed command left them, or somebody's hand."""
+    listed = {private_path(keys_dir, entry.kid) for entry in entries}
+    return sorted(path for path in keys_dir.glob("*.pem*") if path not in listed)
+
+
+@contextmanager
+def locked(keys_dir: Path) -> Iterator[None]:
+    """Keep all others that would change the folder out, on every machine that has it mounted.
+
+    flock(2): the kernel lets go when the process ends, however it ends. Linux carries it over NFS.
+
+    Raises:
+        KeyRingError: the folder cannot be written, or somebody else holds it for too long.
+    """
+    path = keys_dir / ".lock"
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    try:
+        _give_to_owner(fd, keys_dir)
+        _wait_for(fd, path)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _wait_for(fd: int, path: Path) -> None:
+    deadline = time.monotonic() + _LOCK_WAIT
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise KeyRingError(
+                    f"{path}: another command is changing the keys. Try again once it is done."
+                ) from None
+            time.sleep(0.02)
+        except OSError as error:
+            raise KeyRingError(
+                f"{path} cannot be locked ({error.strerror}): the keys need a file system with flock."
+            ) from None
+        else:
+            return
+
+
+def _read(path: Path, *, forbidden: int, advice: str) -> bytes:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe in its place must not stop us
+        with os.fdopen(fd, "rb") as file:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                raise KeyRingError(
+                    f"{path} is not a file. Move it away and restore the file from your backup."
+                )
+            if status.st_mode & forbidden:
+                raise KeyRingError(
+                    f"{path} is open to others than its owner (mode {stat.S_IMODE(status.st_mode):04o}). "
+                    f"Run: {advice} {path}"
+                )
+            return file.read()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise KeyRingError(
+            f"{path} cannot be read ({error.strerror}). Make the user that the service runs as its owner; "
+            f"then run: {advice} {path}"
+        ) from None
+
+
+def _write(path: Path, data: bytes, mode: int) -> None:
+    # Nobody ever sees half a file: written beside it, on disk, then renamed over it.
+    fresh = path.with_name(path.name + ".new")
+    try:
+        fresh.unlink(missing_ok=True)
+        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(fd, "wb") as file:
+            os.fchmod(fd, mode)  # whatever the umask
+            _give_to_owner(fd, path.parent)
+            file.write(data)
+            file.flush()
+            os.fsync(fd)
+        fresh.replace(path)
+        _sync(path.parent)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+
+
+def _give_to_owner(fd: int, keys_dir: Path) -> None:
+    # A command run by root must not leave keys behind that the service's own user cannot read.
+    owner = keys_dir.stat()
+    if os.geteuid() == 0 and os.fstat(fd).st_uid != owner.st_uid:
+        os.fchown(fd, owner.st_uid, owner.st_gid)
+
+
+def _sync(keys_dir: Path) -> None:
+    fd = os.open(keys_dir, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _unwritable(path: Path, error: OSError) -> KeyRingError:
+    return KeyRingError(
+        f"{path} cannot be written ({error.strerror}). "
+        f"Run this as the owner of {path.parent}, where it is writable."
+    )
