@@ -4,9 +4,10 @@ Values come from `SEALWRIGHT_…` variables and from `.env`, the variables first
 """
 
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
@@ -15,6 +16,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 PREFIX = "SEALWRIGHT_"
 
 Algorithm = Literal["RS256", "PS256", "ES256", "EdDSA"]
+
+_AnySettings = TypeVar("_AnySettings", bound=BaseSettings)
 
 STALENESS = timedelta(minutes=1)
 """How late a token may still be made from what was read before a revocation: an answer in flight
@@ -98,7 +101,8 @@ class Settings(BaseSettings):
         "outlive their tokens by it.",
     )
     jwks_max_age: timedelta = Field(
-        timedelta(minutes=5), description="How long others may keep the JWKS. A new key is published for "
+        timedelta(minutes=5),
+        description="How long others may keep the JWKS. A new key is published for "
         "at least this long before it signs.",
     )
 
@@ -127,7 +131,9 @@ class Settings(BaseSettings):
     password_parallelism: int = Field(4, ge=1, description="Argon2id lanes.")
     password_threads: int = Field(2, ge=1, description="Hashes computed at once by one worker.")
     password_queue: int = Field(
-        32, ge=1, description="Sign-ins that may wait for a hash in one worker; more get 503 with Retry-After."
+        32,
+        ge=1,
+        description="Sign-ins that may wait for a hash in one worker; more get 503 with Retry-After.",
     )
     password_min_length: int = Field(8, ge=1, le=128, description="The shortest password that can be set.")
 
@@ -149,9 +155,7 @@ class Settings(BaseSettings):
         for name in ("access_token_lifetime", "refresh_token_idle", "session_lifetime", "watch_interval"):
             if getattr(self, name) <= timedelta(0):
                 raise ValueError(f"{PREFIX}{name.upper()} must be greater than 0")
-        for name in ("refresh_grace", "leeway", "jwks_max_age"):
-            if getattr(self, name) < timedelta(0):
-                raise ValueError(f"{PREFIX}{name.upper()} must not be negative")
+        _refuse_negative(self, "refresh_grace", "leeway", "jwks_max_age")
         if self.access_token_lifetime > self.max_access_token_lifetime:
             raise ValueError(
                 f"{PREFIX}ACCESS_TOKEN_LIFETIME is longer than {PREFIX}MAX_ACCESS_TOKEN_LIFETIME; raise the latter first"
@@ -175,6 +179,34 @@ class Settings(BaseSettings):
         return self.max_access_token_lifetime + self.leeway + STALENESS
 
 
+def _same(name: str) -> Any:
+    return Settings.model_fields[name]
+
+
+class KeySettings(BaseSettings):
+    """What looking after the keys needs of `Settings`: they are made before there is a database or a name."""
+
+    model_config = Settings.model_config
+
+    keys_dir: Path = _same("keys_dir")
+    signing_algorithm: Algorithm = _same("signing_algorithm")
+    max_access_token_lifetime: timedelta = _same("max_access_token_lifetime")
+    refresh_token_idle: timedelta = _same("refresh_token_idle")
+    leeway: timedelta = _same("leeway")
+    jwks_max_age: timedelta = _same("jwks_max_age")
+
+    @model_validator(mode="after")
+    def _never_before(self) -> "KeySettings":
+        _refuse_negative(self, "max_access_token_lifetime", "refresh_token_idle", "leeway", "jwks_max_age")
+        return self
+
+
+def _refuse_negative(settings: BaseSettings, *names: str) -> None:
+    for name in names:
+        if getattr(settings, name) < timedelta(0):
+            raise ValueError(f"{PREFIX}{name.upper()} must not be negative")
+
+
 class SettingsError(Exception):
     """Settings are missing or wrong; the text names each variable and what to do."""
 
@@ -185,8 +217,17 @@ def load(**overrides: object) -> Settings:
     Raises:
         SettingsError: with one line a variable.
     """
+    return _read(Settings, overrides)
+
+
+def load_for_keys(**overrides: object) -> KeySettings:
+    """Read what the keys commands need, and nothing that they do not. Raises as `load`."""
+    return _read(KeySettings, overrides)
+
+
+def _read(kind: type[_AnySettings], overrides: Mapping[str, object]) -> _AnySettings:
     try:
-        return Settings(**overrides)  # type: ignore[arg-type]  # checked by pydantic
+        return kind(**overrides)  # type: ignore[arg-type]  # checked by pydantic
     except ValidationError as error:
         raise SettingsError("\n".join(_line(dict(e)) for e in error.errors())) from None
 

@@ -2,6 +2,8 @@
 
 import typer
 
+from service.cli import keys
+
 app = typer.Typer(
     name="sealwright",
     help="Sealwright: issues, rotates, revokes and publishes tokens.",
@@ -9,6 +11,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(keys.app, name="keys")
 
 
 def main() -> None:
