@@ -1,0 +1,35 @@
+import re
+import subprocess
+import sys
+from importlib import resources
+from pathlib import Path
+
+import sealwright
+
+
+def test_all_names_what_the_package_offers_and_no_more() -> None:
+    offered = {name for name in vars(sealwright) if not name.startswith("_")}
+    assert offered == set(sealwright.__all__)
+    assert sorted(sealwright.__all__) == sealwright.__all__
+
+
+def test_the_package_is_typed() -> None:
+    assert resources.files(sealwright).joinpath("py.typed").is_file()
+
+
+def test_nothing_but_cryptography_is_needed_to_verify() -> None:
+    program = (
+        "import sys; before = set(sys.modules); import sealwright;"
+        "print(*{name.partition('.')[0] for name in set(sys.modules) - before} - sys.stdlib_module_names)"
+    )
+    answer = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True)
+    assert {name for name in answer.stdout.split() if not name.startswith("_")} == {
+        "cryptography",
+        "sealwright",
+    }
+
+
+def test_the_example_of_the_readme_runs() -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    exec(compile(example, "README.md", "exec"), {})
