@@ -13,14 +13,14 @@ from service.signing.rules import Policy
 
 _log = logging.getLogger(__name__)
 
-_INTERVAL = 1.0
-# Seconds; far below PICKUP.
+INTERVAL = 1.0
+"""Seconds from look to look; far below PICKUP."""
 
 
 class KeyRingWatcher:
     """Holds the present ring. A change on disk that cannot be used leaves the last good one in place."""
 
-    def __init__(self, keys_dir: Path, policy: Policy, *, interval: float = _INTERVAL) -> None:
+    def __init__(self, keys_dir: Path, policy: Policy, *, interval: float = INTERVAL) -> None:
         self._keys_dir = keys_dir
         self._policy = policy
         self._interval = interval
