@@ -240,6 +240,7 @@ def test_a_refresh_token_is_checked_by_the_same_two_halves(
         {"issuer": ""},
         {"audience": ""},
         {"typ": ""},
+        {"typ": "application/at+jwt"},
         {"algorithms": ()},
         {"algorithms": "RS256"},
         {"algorithms": ["RS256"]},

@@ -4,9 +4,9 @@ What cannot be read is None, not an exception: the exceptions of `binascii` and 
 and would take it along into whatever records a traceback.
 """
 
-import binascii
 import json
 import math
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -15,25 +15,30 @@ _FOREIGN = 0
 _FROM_URL = bytes.maketrans(b"-_+/=", b"+/" + bytes([_FOREIGN] * 3))
 _TO_URL = bytes.maketrans(b"+/", b"-_")
 
-# The last character of an unpadded text also carries the bits that no byte needs. They must be zero
-# (RFC 4648 3.5), or one token could be written in several ways. 1 over a multiple of 4 is no length at all.
-_LAST = {2: b"AQgw", 3: b"AEIMQUYcgkosw048"}
+# By the length's remainder over 4: the padding that was left out, and what the last character may be. It has
+# bits that no byte needs, which must be zero (RFC 4648 3.5), or one token could be written in several ways.
+# No bytes make a remainder of 1.
+_ENDS = {1: (b"", b""), 2: (b"==", b"AQgw"), 3: (b"=", b"AEIMQUYcgkosw048")}
 
 
 def base64url_decode(text: bytes) -> bytes | None:
     """Read unpadded base64url (RFC 7515 2), or None if it is anything else or another spelling of it."""
-    over = len(text) & 3
-    if over and (over == 1 or text[-1] not in _LAST[over]):
-        return None
+    standard = text.translate(_FROM_URL)
+    remainder = len(text) & 3
+    if remainder:
+        padding, last = _ENDS[remainder]
+        if text[-1] not in last:
+            return None
+        standard += padding
     try:
-        return binascii.a2b_base64(text.translate(_FROM_URL) + b"=="[: -over & 3], strict_mode=True)
-    except binascii.Error:
+        return a2b_base64(standard, strict_mode=True)
+    except ValueError:
         return None
 
 
 def base64url_encode(data: bytes) -> str:
     """Write unpadded base64url (RFC 7515 2)."""
-    return binascii.b2a_base64(data, newline=False).translate(_TO_URL, b"=").decode("ascii")
+    return b2a_base64(data, newline=False).translate(_TO_URL, b"=").decode("ascii")
 
 
 def parse_object(text: bytes) -> dict[str, object] | None:

@@ -5,16 +5,16 @@ No JOSE library in between: verifying is what this package exists for, and with 
 
 from collections.abc import Callable, Collection
 from functools import lru_cache
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from sealwright._encoding import base64url_decode, parse_object
 from sealwright._errors import InvalidToken
-from sealwright._keys import Algorithm, Key, KeySet, PublicKey
+from sealwright._keys import Algorithm, Key, KeySet
 
 # Each of them would let the token choose its key (RFC 8725 3.10), or ask for something that we do not do.
 # `x5t` and all others are ignored (RFC 7515 4).
@@ -115,29 +115,29 @@ _ECDSA = ec.ECDSA(_SHA256)
 _ES256_HALF = 32
 
 
-def _rs256(key: PublicKey, signature: bytes, signed: bytes) -> None:
-    cast("rsa.RSAPublicKey", key).verify(signature, signed, _PKCS1, _SHA256)
+# Any, and not PublicKey: no Key can be made of an alg and a key of another kind.
+def _rs256(key: Any, signature: bytes, signed: bytes) -> None:
+    key.verify(signature, signed, _PKCS1, _SHA256)
 
 
-def _ps256(key: PublicKey, signature: bytes, signed: bytes) -> None:
-    cast("rsa.RSAPublicKey", key).verify(signature, signed, _PSS, _SHA256)
+def _ps256(key: Any, signature: bytes, signed: bytes) -> None:
+    key.verify(signature, signed, _PSS, _SHA256)
 
 
-def _es256(key: PublicKey, signature: bytes, signed: bytes) -> None:
+def _es256(key: Any, signature: bytes, signed: bytes) -> None:
     # RFC 7518 3.4: R and S one after the other, 32 bytes each; cryptography speaks DER.
     if len(signature) != 2 * _ES256_HALF:
         raise InvalidSignature
     r = int.from_bytes(signature[:_ES256_HALF], "big")
     s = int.from_bytes(signature[_ES256_HALF:], "big")
-    cast("ec.EllipticCurvePublicKey", key).verify(encode_dss_signature(r, s), signed, _ECDSA)
+    key.verify(encode_dss_signature(r, s), signed, _ECDSA)
 
 
-def _eddsa(key: PublicKey, signature: bytes, signed: bytes) -> None:
-    cast("ed25519.Ed25519PublicKey", key).verify(signature, signed)
+def _eddsa(key: Any, signature: bytes, signed: bytes) -> None:
+    key.verify(signature, signed)
 
 
-# The casts hold: a Key cannot be made of an alg and a key of another kind.
-_VERIFIERS: dict[Algorithm, Callable[[PublicKey, bytes, bytes], None]] = {
+_VERIFIERS: dict[Algorithm, Callable[[Any, bytes, bytes], None]] = {
     "RS256": _rs256,
     "PS256": _ps256,
     "ES256": _es256,

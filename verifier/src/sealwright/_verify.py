@@ -19,7 +19,7 @@ class Expectations:
     that introspects, never for a resource service (RFC 9068 4). `leeway` is seconds that clocks may differ.
 
     Raises:
-        ValueError: if a value could not have been meant, such as no algorithm or a leeway below 0.
+        ValueError: if a value cannot have been meant, such as no algorithm or a leeway below 0.
 
     """
 
@@ -30,8 +30,10 @@ class Expectations:
     typ: str = "at+jwt"
 
     def __post_init__(self) -> None:
-        if not self.issuer or self.audience == "" or not self.typ:
-            raise ValueError("issuer, audience and typ must not be empty; audience may be None")
+        if not self.issuer or self.audience == "":
+            raise ValueError("issuer and audience must not be empty; audience may be None")
+        if not self.typ or "/" in self.typ:
+            raise ValueError("typ must be a media type without its application/")
         if (
             type(self.algorithms) is not tuple
             or not self.algorithms
