@@ -2,7 +2,7 @@
 
 import typer
 
-from service.cli import keys
+from service.cli import keys, serve
 
 app = typer.Typer(
     name="sealwright",
@@ -12,6 +12,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+app.command()(serve.serve)
+app.command()(serve.migrate)
+app.command()(serve.settings)
 app.add_typer(keys.app, name="keys")
 
 

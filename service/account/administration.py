@@ -1,0 +1,145 @@
+"""Changes of users and clients, each in one transaction with the end of what it must end.
+
+The order of locks is everywhere the same: the user's or client's row, its sessions by id, the revocations' number.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from service import audit
+from service.catalog import changed
+from service.clients import store as clients
+from service.revocation import Reason, Revocation, Revocations, Revoking
+from service.sessions.ending import end_in, end_others_in, end_rows_in
+from service.users import store as users
+from service.users.store import User
+
+
+async def sign_out_everywhere(
+    revocations: Revocations, user_id: UUID, lifetime: timedelta, *, address: str | None = None
+) -> None:
+    """End every session of a user and kill every token made for the user until now."""
+    async with revocations.transaction() as revoking:
+        epoch = await users.raise_epoch(revoking.db, user_id)
+        if epoch is None:
+            return
+        await _end_all(revoking, user_id, epoch, "logout_all", lifetime)
+        await audit.record(revoking.db, "user.signed_out_everywhere", user_id=user_id, address=address)
+
+
+async def sign_out(
+    revocations: Revocations,
+    session_id: UUID,
+    reason: Reason,
+    lifetime: timedelta,
+    *,
+    address: str | None = None,
+) -> bool:
+    """End one session; its access tokens are dead in any case. False: it had ended before."""
+    async with revocations.transaction() as revoking:
+        ended = await end_in(revoking, session_id, reason, lifetime, address=address)
+        if not ended:
+            revoking.revoke(Revocation("sid", str(session_id), reason, lifetime))
+        return ended
+
+
+async def change_password(
+    revocations: Revocations,
+    user: User,
+    password_hash: str,
+    session_id: UUID,
+    lifetime: timedelta,
+    *,
+    address: str | None,
+) -> int | None:
+    """Set a password that its user chose, and end every other session; return how many.
+
+    None, and nothing is done: the password is no longer the one that `user` was read with.
+    """
+    user_id = user.id
+    async with revocations.transaction() as revoking:
+        if not await users.change_password(revoking.db, user, password_hash):
+            return None
+        ended = await end_others_in(revoking, user_id, session_id, "password_changed", lifetime)
+        await audit.record(
+            revoking.db, "user.password_changed", user_id=user_id, session_id=session_id, address=address
+        )
+    return len(ended)
+
+
+async def reset_password(
+    revocations: Revocations, user_id: UUID, password_hash: str, lifetime: timedelta
+) -> bool:
+    """Set a password that an operator chose, end every session, kill every token. False: no such user."""
+    async with revocations.transaction() as revoking:
+        epoch = await users.reset_password(revoking.db, user_id, password_hash)
+        if epoch is None:
+            return False
+        await _end_all(revoking, user_id, epoch, "password_reset", lifetime)
+        await audit.record(revoking.db, "user.password_reset", user_id=user_id)
+    return True
+
+
+async def disable_user(revocations: Revocations, user_id: UUID, lifetime: timedelta) -> bool:
+    """Shut a user out: no sign-in, no session, every token dead. False: it was so already."""
+    async with revocations.transaction() as revoking:
+        if await users.disable(revoking.db, user_id) is None:
+            return False
+        await _end_all(revoking, user_id, None, "user_disabled", lifetime)
+        await audit.record(revoking.db, "user.disabled", user_id=user_id)
+    return True
+
+
+async def enable_user(revocations: Revocations, user_id: UUID, lifetime: timedelta) -> bool:
+    """Let a user sign in again; what was made before stays dead. False: it was enabled already."""
+    async with revocations.transaction() as revoking:
+        epoch = await users.enable(revoking.db, user_id)
+        if epoch is None:
+            return False
+        revoking.revoke(Revocation("sub", str(user_id), "user_enabled", lifetime, epoch))
+        await audit.record(revoking.db, "user.enabled", user_id=user_id)
+    return True
+
+
+async def set_roles(
+    revocations: Revocations, user_id: UUID, roles: Sequence[str], lifetime: timedelta
+) -> bool:
+    """Give a user other roles. Sessions go on; tokens that tell of the old roles are dead. False: no such user."""
+    async with revocations.transaction() as revoking:
+        epoch = await users.set_roles(revoking.db, user_id, roles)
+        if epoch is None:
+            return False
+        revoking.revoke(Revocation("sub", str(user_id), "roles_changed", lifetime, epoch))
+        await audit.record(revoking.db, "user.roles_changed", user_id=user_id, detail=" ".join(roles))
+    return True
+
+
+async def disable_client(revocations: Revocations, client_id: str, lifetime: timedelta) -> bool:
+    """Shut a client out: it gets no token, its sessions are over, every token dead. False: it was so already."""
+    async with revocations.transaction() as revoking:
+        if await clients.disable(revoking.db, client_id) is None:
+            return False
+        await changed(revoking.db)
+        revoking.revoke(Revocation("client_id", client_id, "client_disabled", lifetime))
+        await audit.record(revoking.db, "client.disabled", client_id=client_id)
+    return True
+
+
+async def enable_client(revocations: Revocations, client_id: str, lifetime: timedelta) -> bool:
+    """Let a client get tokens again; what was made before stays dead. False: it was enabled already."""
+    async with revocations.transaction() as revoking:
+        epoch = await clients.enable(revoking.db, client_id)
+        if epoch is None:
+            return False
+        await changed(revoking.db)
+        revoking.revoke(Revocation("client_id", client_id, "client_enabled", lifetime, epoch))
+        await audit.record(revoking.db, "client.enabled", client_id=client_id)
+    return True
+
+
+async def _end_all(
+    revoking: Revoking, user_id: UUID, epoch: int | None, reason: Reason, lifetime: timedelta
+) -> None:
+    await end_rows_in(revoking, user_id, reason)
+    revoking.revoke(Revocation("sub", str(user_id), reason, lifetime, epoch))

@@ -1,0 +1,140 @@
+"""/me, /sessions, /logout and the password: a user's own, with a bearer token."""
+
+from typing import Any
+from uuid import UUID
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.account import administration as change
+from service.account.bearer import BearerGate
+from service.account.documentation import CHANGE_PASSWORD, END_SESSION, LOGOUT, LOGOUT_ALL, ME, SESSIONS
+from service.database import Database
+from service.errors import BearerError, Problem
+from service.http import PlainRoute, answer, caller_address, nothing, read_json
+from service.revocation import Revocations
+from service.sessions import reading
+from service.settings import Settings
+from service.users import store
+from service.users.passwords import Passwords, WeakPassword
+from service.users.store import User
+
+
+def routes(
+    settings: Settings, database: Database, revocations: Revocations, passwords: Passwords, gate: BearerGate
+) -> APIRouter:
+    """Return the account's endpoints."""
+    lifetime = settings.revocation_lifetime
+
+    async def me(request: Request) -> Response:
+        bearer = await gate.admit(request)
+        user = await _user(database, bearer.user_id)
+        return answer(
+            {
+                "sub": str(user.id),
+                "username": user.username,
+                "email": user.email,
+                "roles": list(user.roles),
+                "created_at": user.created_at.isoformat(),
+                "client_id": bearer.claims.client_id,
+                "sid": str(bearer.session_id),
+                "scope": " ".join(sorted(bearer.claims.scope)),
+            }
+        )
+
+    async def change_password(request: Request) -> Response:
+        bearer = await gate.admit(request)
+        body = await read_json(request)
+        present, new = body.get("current_password"), body.get("new_password")
+        if present is None or new is None:
+            raise Problem("the members current_password and new_password are both needed", status=400)
+        try:
+            passwords.check_new(new)
+        except WeakPassword as error:
+            raise Problem(str(error), status=400) from None
+        user = await _user(database, bearer.user_id)
+        right, _ = await passwords.verify(present, user.password_hash)
+        if not right:
+            raise Problem("current_password is wrong", status=403, detail=f"user {user.id}")
+        ended = await change.change_password(
+            revocations,
+            user,
+            await passwords.hash(new),
+            bearer.session_id,
+            lifetime,
+            address=caller_address(request),
+        )
+        if ended is None:
+            raise Problem("the password was changed by somebody else at the same moment", status=409)
+        return answer({"sessions_ended": ended})
+
+    async def sessions(request: Request) -> Response:
+        bearer = await gate.admit(request)
+        async with database.connect() as db:
+            rows = await reading.of_user(db, bearer.user_id)
+        return answer({"sessions": [_session(row, bearer.session_id) for row in rows]})
+
+    async def end_session(request: Request) -> Response:
+        bearer = await gate.admit(request)
+        session_id = _session_id(request)
+        async with database.connect() as db:
+            owner = session_id and await reading.owner(db, session_id)
+        if session_id is None or owner != bearer.user_id:
+            raise Problem("you have no session with this id", status=404)
+        await change.sign_out(revocations, session_id, "logout", lifetime, address=caller_address(request))
+        return nothing()
+
+    async def logout(request: Request) -> Response:
+        bearer = await gate.admit(request)
+        await change.sign_out(
+            revocations, bearer.session_id, "logout", lifetime, address=caller_address(request)
+        )
+        return nothing()
+
+    async def logout_all(request: Request) -> Response:
+        bearer = await gate.admit(request)
+        await change.sign_out_everywhere(
+            revocations, bearer.user_id, lifetime, address=caller_address(request)
+        )
+        return nothing()
+
+    router = APIRouter(route_class=PlainRoute, tags=["account"])
+    router.get("/me", **ME)(me)
+    router.post("/me/password", **CHANGE_PASSWORD)(change_password)
+    router.get("/sessions", **SESSIONS)(sessions)
+    router.delete("/sessions/{sid}", **END_SESSION)(end_session)
+    router.post("/logout", **LOGOUT)(logout)
+    router.post("/logout/all", **LOGOUT_ALL)(logout_all)
+    return router
+
+
+async def _user(database: Database, user_id: UUID) -> User:
+    async with database.connect() as db:
+        user = await store.by_id(db, user_id)
+    if user is None or user.disabled:
+        raise BearerError("invalid_token", "the user of this token is gone", detail=f"user {user_id}")
+    return user
+
+
+def _session_id(request: Request) -> UUID | None:
+    try:
+        return UUID(request.path_params["sid"])
+    except ValueError:
+        return None
+
+
+def _session(row: Any, present: UUID) -> dict[str, object]:
+    return {
+        "sid": str(row["sid"]),
+        "current": row["sid"] == present,
+        "client_id": row["client_id"],
+        "client_name": row["client_name"],
+        "started_at": row["started_at"].isoformat(),
+        "last_refreshed_at": row["refreshed_at"].isoformat() if row["generation"] else None,
+        "expires_at": row["expires_at"].isoformat(),
+        "scope": " ".join(sorted(row["scopes"])),
+        "amr": list(row["amr"]),
+        "address": row["address"],
+        "user_agent": row["user_agent"],
+    }

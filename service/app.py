@@ -1,0 +1,100 @@
+"""The service, wired on one screen."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from service import errors, grants, health, metadata, schema
+from service.account import routes as account
+from service.account.bearer import BearerGate
+from service.catalog import LiveCopy
+from service.clients import directory as clients
+from service.database import Database
+from service.front import Arrivals, Front
+from service.grants import routes as token_routes
+from service.introspection import routes as introspection
+from service.introspection import tokens as introspected
+from service.janitor import Janitor
+from service.processes import end_with_parent
+from service.revocation import Revocations
+from service.settings import Settings, load
+from service.signing import KeyRingWatcher, Policy
+from service.tokens import Minter, TokenReader
+from service.users import roles as user_roles
+from service.users.passwords import Passwords
+
+
+def create() -> FastAPI:
+    """Build the app from the environment: what `sealwright serve` runs in each worker."""
+    return build(load())
+
+
+def build(settings: Settings) -> FastAPI:
+    """Build the app. Nothing is opened before its lifespan begins."""
+    database = Database(
+        settings.database_url.get_secret_value(),
+        size=settings.database_pool_size,
+        timeout=settings.database_timeout,
+    )
+    revocations = Revocations(
+        database,
+        settings.redis_url.get_secret_value(),
+        namespace=settings.redis_namespace,
+        timeout=settings.redis_timeout,
+        interval=settings.watch_interval,
+    )
+    keys = KeyRingWatcher(settings.keys_dir, Policy.of(settings))
+    copies = {"interval": settings.watch_interval, "max_age": settings.catalog_max_age}
+    directory = LiveCopy(database, clients.loader(settings.issuer), **copies)
+    roles = LiveCopy(database, user_roles.load, **copies)
+    passwords = Passwords(settings)
+    minter = Minter(keys, settings.issuer, settings.access_token_lifetime)
+    reader = TokenReader(keys, settings.issuer, settings.leeway)
+    gate = BearerGate(reader, revocations)
+    arrivals = Arrivals()
+    janitor = Janitor(settings, database)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            stack.callback(passwords.close)
+            stack.push_async_callback(database.close)
+            await database.open()
+            await schema.require(database)
+            for part in (keys, directory, roles, revocations, arrivals, janitor):
+                stack.push_async_callback(part.stop)
+                await part.start()
+            stack.callback(end_with_parent())
+            yield
+
+    app = FastAPI(
+        title="Sealwright",
+        summary="Issues, rotates, revokes and publishes tokens.",
+        lifespan=lifespan,
+        docs_url="/docs" if settings.development else None,
+        redoc_url=None,
+        openapi_url="/openapi.json" if settings.development else None,
+        exception_handlers={
+            errors.Refusal: errors.render,
+            HTTPException: errors.render,
+            ClientDisconnect: errors.render,
+            Exception: errors.render,
+        },
+    )
+    app.add_middleware(
+        Front, settings=settings, keys=keys, metadata=metadata.document(settings), arrivals=arrivals
+    )
+    app.include_router(
+        token_routes.routes(
+            grants.Parts(settings, database, revocations, directory, roles, passwords, minter, reader)
+        )
+    )
+    app.include_router(
+        introspection.routes(introspected.Parts(settings, database, revocations, reader), directory)
+    )
+    app.include_router(account.routes(settings, database, revocations, passwords, gate))
+    app.include_router(health.routes(database, revocations, keys))
+    return app

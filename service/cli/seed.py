@@ -1,0 +1,65 @@
+"""Puts the demo into a development database. What is there already is left as it is."""
+
+from service.catalog import changed
+from service.cli import demo
+from service.cli.connect import opened
+from service.clients import store as clients
+from service.database import Connection
+from service.settings import Settings
+from service.users import roles
+from service.users import store as users
+from service.users.passwords import Passwords
+
+
+async def seed(settings: Settings) -> None:
+    """Seed the demo.
+
+    Raises:
+        RuntimeError: outside of development mode; its passwords are known to everybody.
+    """
+    if not settings.development:
+        raise RuntimeError("the demo is for development mode only: everybody knows its passwords")
+    passwords = Passwords(settings)
+    try:
+        async with opened(settings) as database, database.transaction() as db:
+            await _roles_and_resource(db)
+            await _clients(db)
+            for user in demo.USERS:
+                if await users.by_name(db, user.username) is None:
+                    await users.add(
+                        db,
+                        username=user.username,
+                        email=user.email,
+                        password_hash=await passwords.hash(demo.PASSWORD),
+                        roles=[user.role],
+                    )
+            await changed(db)
+    finally:
+        passwords.close()
+
+
+async def _roles_and_resource(db: Connection) -> None:
+    known = await roles.load(db)
+    for name, scopes in demo.ROLES.items():
+        if name not in known:
+            await roles.add(db, name=name, scopes=scopes)
+    if demo.RESOURCE not in {row["uri"] for row in await clients.resources_listed(db)}:
+        await clients.add_resource(db, uri=demo.RESOURCE, scopes=demo.RESOURCE_SCOPES, client_id=None)
+
+
+async def _clients(db: Connection) -> None:
+    known = {row["id"] for row in await clients.listed(db)}
+    for client in demo.CLIENTS:
+        if client.client_id not in known:
+            await clients.add(
+                db,
+                client_id=client.client_id,
+                name=client.name,
+                secret=client.secret,
+                grant_types=client.grant_types,
+                first_party=True,
+                scopes=demo.RESOURCE_SCOPES,
+                default_scopes=demo.RESOURCE_SCOPES,
+                resources=[demo.RESOURCE],
+                default_resources=[demo.RESOURCE],
+            )

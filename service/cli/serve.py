@@ -1,0 +1,109 @@
+"""`sealwright serve`, `sealwright migrate` and `sealwright settings`."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+import uvicorn
+from rich.console import Console
+from rich.markup import escape
+
+from service import logs, schema, signing
+from service.cli import output
+from service.cli.connect import opened, settings_or_fail
+from service.errors import Unavailable
+from service.settings import PREFIX, Settings
+
+
+def serve(
+    *,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core is right.")] = None,
+    host: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="The port to listen on.")] = None,
+) -> None:
+    """Run the service. SIGTERM ends it once the requests under way are answered."""
+    settings = settings_or_fail()
+    _refuse_what_cannot_work(settings)
+    uvicorn.run(
+        "service.app:create",
+        factory=True,
+        host=host or settings.host,
+        port=port or settings.port,
+        workers=workers or settings.workers,
+        **server_options(settings),
+    )
+
+
+def server_options(settings: Settings) -> dict[str, object]:
+    """Return how uvicorn is to run, here and in development."""
+    return {
+        "loop": "uvloop",
+        "http": "httptools",
+        "ws": "none",
+        "access_log": False,
+        "server_header": False,
+        "proxy_headers": False,
+        "log_config": logs.config(),
+        "timeout_graceful_shutdown": settings.shutdown_timeout,
+    }
+
+
+def migrate() -> None:
+    """Bring the database to this release's schema. Safe on every replica at once."""
+    settings = settings_or_fail()
+    try:
+        before, after = schema.upgrade_now(settings.database_url.get_secret_value())
+    except ValueError as error:
+        output.fail(f"{PREFIX}DATABASE_URL: {error}")
+    except (OSError, TimeoutError) as error:
+        output.fail(f"Postgres cannot be reached ({error}); check {PREFIX}DATABASE_URL")
+    if before == after:
+        output.say(f"The schema is at {after}: nothing to do.")
+    else:
+        output.say(f"Migrated from {before or 'an empty database'} to {after}.")
+
+
+def settings(*, as_json: output.Json = False) -> None:
+    """Print every setting: its variable, its default and what it is for."""
+    knobs = [
+        {
+            "variable": PREFIX + name.upper(),
+            "default": None if field.is_required() else plain(field.default),
+            "required": field.is_required(),
+            "description": field.description,
+        }
+        for name, field in Settings.model_fields.items()
+    ]
+    if as_json:
+        output.document(knobs)
+        return
+    console = Console(highlight=False)
+    for knob in knobs:
+        default = "required" if knob["required"] else f"default {knob['default']}"
+        console.print(f"[bold]{knob['variable']}[/]  [dim]{escape(default)}[/]")
+        console.print(f"  {escape(str(knob['description']))}")
+
+
+def plain(value: object) -> object:
+    """Return a default as it is written in a variable: durations in seconds."""
+    if isinstance(value, timedelta):
+        seconds = value.total_seconds()
+        return int(seconds) if seconds.is_integer() else seconds
+    return value if isinstance(value, int | str) else str(value)
+
+
+def _refuse_what_cannot_work(settings: Settings) -> None:
+    async def check() -> None:
+        async with opened(settings) as database:
+            await schema.require(database)
+
+    try:
+        signing.load(settings.keys_dir, signing.Policy.of(settings), datetime.now(UTC))
+        asyncio.run(check())
+    except (signing.KeyRingError, schema.SchemaError) as error:
+        output.fail(str(error))
+    except Unavailable as error:
+        output.fail(f"Postgres cannot be reached ({error.detail}); check {PREFIX}DATABASE_URL")
+    except ValueError as error:
+        output.fail(f"{PREFIX}DATABASE_URL: {error}")

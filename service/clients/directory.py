@@ -1,0 +1,124 @@
+"""Clients and resources as every worker has them in memory."""
+
+import hmac
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from hashlib import sha256
+from types import MappingProxyType
+
+import sqlalchemy as sa
+
+from service.clients.tables import clients, resources
+from service.database import Connection, Row, Statement
+
+ACCOUNT = "account"
+"""The scope of the issuer's own bearer endpoints; every first-party client has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A program that asks for tokens."""
+
+    id: str
+    name: str
+    secret_sha256: bytes | None
+    grant_types: frozenset[str]
+    first_party: bool
+    scopes: frozenset[str]
+    default_scopes: frozenset[str]
+    resources: frozenset[str]
+    default_resources: tuple[str, ...]
+    introspect_any: bool
+    refresh_grace: timedelta | None
+    epoch: int
+    disabled: bool
+
+    @property
+    def confidential(self) -> bool:
+        """Whether it can keep a secret (RFC 6749 2.1)."""
+        return self.secret_sha256 is not None
+
+    def has_secret(self, secret: str) -> bool:
+        """Whether this is its secret, in constant time."""
+        digest = sha256(secret.encode()).digest()
+        return hmac.compare_digest(digest, self.secret_sha256 or b"")
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A resource service: a program that accepts access tokens."""
+
+    uri: str
+    scopes: frozenset[str]
+    client_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """All clients and resources at one moment, the issuer itself among the resources."""
+
+    issuer: str
+    clients: Mapping[str, Client]
+    resources: Mapping[str, Resource]
+
+    @property
+    def known_scopes(self) -> frozenset[str]:
+        """Every scope that any resource understands."""
+        return frozenset().union(*(r.scopes for r in self.resources.values()))
+
+    def may_ask(self, client: Client) -> frozenset[str]:
+        """The audiences that a client may ask for."""
+        return client.resources | {self.issuer} if client.first_party else client.resources
+
+    def default_audience(self, client: Client) -> tuple[str, ...]:
+        """The audience of a client that asks for none."""
+        return (self.issuer, *client.default_resources) if client.first_party else client.default_resources
+
+    def understood(self, audience: frozenset[str]) -> frozenset[str]:
+        """The scopes that mean something to any of these resources."""
+        return frozenset().union(*(self.resources[uri].scopes for uri in audience if uri in self.resources))
+
+    def serves(self, client: Client, audience: tuple[str, ...]) -> bool:
+        """Whether a client is the one that a resource in this audience introspects as."""
+        return any(
+            (r := self.resources.get(uri)) is not None and r.client_id == client.id for uri in audience
+        )
+
+
+_clients = Statement(sa.select(clients))
+_resources = Statement(sa.select(resources))
+
+
+def loader(issuer: str) -> Callable[[Connection], Awaitable[Directory]]:
+    """Return the function that loads the directory of this issuer."""
+
+    async def load(db: Connection) -> Directory:
+        known = {row["id"]: _client(row) for row in await db.rows(_clients)}
+        served = {
+            row["uri"]: Resource(row["uri"], frozenset(row["scopes"]), row["client_id"])
+            for row in await db.rows(_resources)
+        }
+        served[issuer] = Resource(issuer, frozenset({ACCOUNT}), None)
+        return Directory(issuer, MappingProxyType(known), MappingProxyType(served))
+
+    return load
+
+
+def _client(row: Row) -> Client:
+    implied = {ACCOUNT} if row["first_party"] else set()
+    return Client(
+        id=row["id"],
+        name=row["name"],
+        secret_sha256=row["secret_sha256"],
+        grant_types=frozenset(row["grant_types"]),
+        first_party=row["first_party"],
+        scopes=frozenset(row["scopes"]) | implied,
+        default_scopes=frozenset(row["default_scopes"]) | implied,
+        resources=frozenset(row["resources"]),
+        default_resources=tuple(row["default_resources"]),
+        introspect_any=row["introspect_any"],
+        refresh_grace=row["refresh_grace"],
+        epoch=row["epoch"],
+        disabled=row["disabled_at"] is not None,
+    )

@@ -1,0 +1,122 @@
+"""Client and resource rows: added, changed, listed."""
+
+import re
+import secrets
+import zlib
+from collections.abc import Sequence
+from hashlib import sha256
+
+import sqlalchemy as sa
+
+from service.clients.tables import clients, resources
+from service.database import Connection, Row, Statement, now
+
+GRANT_TYPES = ("password", "client_credentials", "refresh_token")
+
+_add = Statement(
+    sa.insert(clients).values(
+        **{
+            name: sa.bindparam(name)
+            for name in (
+                "id",
+                "name",
+                "secret_sha256",
+                "grant_types",
+                "first_party",
+                "scopes",
+                "default_scopes",
+                "resources",
+                "default_resources",
+                "introspect_any",
+                "refresh_grace",
+            )
+        }
+    )
+)
+_all = Statement(sa.select(clients).order_by(clients.c.id))
+_epoch_raised = sa.update(clients).where(clients.c.id == sa.bindparam("client_id")).returning(clients.c.epoch)
+_disable = Statement(
+    _epoch_raised.values(epoch=clients.c.epoch + 1, disabled_at=now()).where(clients.c.disabled_at.is_(None))
+)
+_enable = Statement(_epoch_raised.values(disabled_at=None).where(clients.c.disabled_at.is_not(None)))
+_add_resource = Statement(
+    sa.insert(resources).values(
+        uri=sa.bindparam("uri"), scopes=sa.bindparam("scopes"), client_id=sa.bindparam("client_id")
+    )
+)
+_all_resources = Statement(sa.select(resources).order_by(resources.c.uri))
+
+
+def new_secret() -> str:
+    """Make a client secret: 256 bits, with a prefix and a checksum by which scanners know it."""
+    body = secrets.token_urlsafe(32)
+    return f"swcs_{body}_{zlib.crc32(body.encode()):08x}"
+
+
+def digest(secret: str) -> bytes:
+    """Return what is stored of a secret. It has 256 random bits, so no slow hash is needed."""
+    return sha256(secret.encode()).digest()
+
+
+def is_user_id(client_id: str) -> bool:
+    """Whether a client_id has the form of a user's id, which none may have (RFC 9700 4.15)."""
+    return re.fullmatch(r"(?i)[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}", client_id) is not None
+
+
+async def add(
+    db: Connection,
+    *,
+    client_id: str,
+    name: str,
+    secret: str | None,
+    grant_types: Sequence[str],
+    first_party: bool = False,
+    scopes: Sequence[str] = (),
+    default_scopes: Sequence[str] = (),
+    resources: Sequence[str] = (),
+    default_resources: Sequence[str] = (),
+    introspect_any: bool = False,
+    refresh_grace: object = None,
+) -> None:
+    """Insert a client; `secret` None makes it public. What the table's constraints refuse is an `asyncpg` error."""
+    await db.rows(
+        _add,
+        id=client_id,
+        name=name,
+        secret_sha256=None if secret is None else digest(secret),
+        grant_types=list(grant_types),
+        first_party=first_party,
+        scopes=list(scopes),
+        default_scopes=list(default_scopes),
+        resources=list(resources),
+        default_resources=list(default_resources),
+        introspect_any=introspect_any,
+        refresh_grace=refresh_grace,
+    )
+
+
+async def listed(db: Connection) -> list[Row]:
+    """Return all clients by id."""
+    return await db.rows(_all)
+
+
+async def disable(db: Connection, client_id: str) -> int | None:
+    """Disable a client and raise its epoch; return it, or None if there is nothing to disable."""
+    row = await db.row(_disable, client_id=client_id)
+    return None if row is None else row["epoch"]
+
+
+async def enable(db: Connection, client_id: str) -> int | None:
+    """Enable a client; return its epoch, or None if there is nothing to enable."""
+    row = await db.row(_enable, client_id=client_id)
+    return None if row is None else row["epoch"]
+
+
+async def add_resource(db: Connection, *, uri: str, scopes: Sequence[str], client_id: str | None) -> None:
+    """Insert a resource."""
+    await db.rows(_add_resource, uri=uri, scopes=list(scopes), client_id=client_id)
+
+
+async def resources_listed(db: Connection) -> list[Row]:
+    """Return all resources by URI."""
+    return await db.rows(_all_resources)

@@ -1,0 +1,115 @@
+"""Pieces of the OpenAPI page that several endpoints share."""
+
+from collections.abc import Mapping
+from typing import Any
+
+ERROR_SCHEMA = {
+    "type": "object",
+    "required": ["error", "error_description"],
+    "properties": {
+        "error": {"type": "string", "description": "the code of the standard"},
+        "error_description": {
+            "type": "string",
+            "description": "what to do about it, for a developer to read",
+        },
+    },
+}
+PROBLEM_SCHEMA = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "what to do about it, for a developer to read"},
+    },
+}
+
+UNAVAILABLE_EXAMPLE = {
+    "error": "temporarily_unavailable",
+    "error_description": "the database cannot be reached or is busy right now; "
+    "send the same request again after Retry-After seconds",
+}
+
+CLIENT_FIELDS: Mapping[str, Any] = {
+    "client_id": {
+        "type": "string",
+        "description": "The client, unless it authenticates by Basic. Alone, it is a public client's.",
+    },
+    "client_secret": {
+        "type": "string",
+        "format": "password",
+        "description": "The client's secret (client_secret_post). Basic is the better way.",
+    },
+}
+
+BASIC = {"basic": {"type": "http", "scheme": "basic", "description": "client_id and client_secret"}}
+BEARER = {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
+SECURITY_SCHEMES = {**BASIC, **BEARER}
+
+
+def oauth_error(description: str, **examples: str) -> dict[str, Any]:
+    """Document an error of RFC 6749 5.2, with a description for each of its codes."""
+    return {
+        "description": description,
+        "content": {
+            "application/json": {
+                "schema": ERROR_SCHEMA,
+                "examples": {
+                    code: {"value": {"error": code, "error_description": said}}
+                    for code, said in examples.items()
+                },
+            }
+        },
+    }
+
+
+def problem(status: int, title: str, detail: str) -> dict[str, Any]:
+    """Document a problem of RFC 9457."""
+    return {
+        "description": detail,
+        "content": {
+            "application/problem+json": {
+                "schema": PROBLEM_SCHEMA,
+                "example": {"type": "about:blank", "title": title, "status": status, "detail": detail},
+            }
+        },
+    }
+
+
+def json_answer(description: str, schema: Mapping[str, Any], example: Mapping[str, Any]) -> dict[str, Any]:
+    """Document a JSON answer."""
+    return {
+        "description": description,
+        "content": {"application/json": {"schema": schema, "example": example}},
+    }
+
+
+def unavailable() -> dict[str, Any]:
+    """Document the 503 of an OAuth endpoint."""
+    return {
+        "description": "A part that the answer needs is away. Nothing was done; send the same request again.",
+        "headers": {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}},
+        "content": {"application/json": {"schema": ERROR_SCHEMA, "example": UNAVAILABLE_EXAMPLE}},
+    }
+
+
+def form(
+    properties: Mapping[str, Any], required: list[str], examples: Mapping[str, Any], *media_types: str
+) -> dict[str, Any]:
+    """Document a request body by its fields."""
+    schema = {"type": "object", "required": required, "properties": dict(properties)}
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {media_type: {"schema": schema, "examples": examples} for media_type in media_types},
+        }
+    }
+
+
+STRING: Mapping[str, Any] = {"type": "string"}
+
+
+def members(*required: str, **properties: Any) -> dict[str, Any]:
+    """Return the schema of an object; those in `required` are always there."""
+    return {"type": "object", "required": list(required), "properties": properties}

@@ -1,0 +1,113 @@
+"""The first thing a request meets: its time of arrival, and the documents that need no routing."""
+
+import asyncio
+import contextlib
+import time
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from service.http import ARRIVED
+from service.metadata import JWKS_PATH, PATHS
+from service.settings import Settings
+from service.signing import KeyRingWatcher
+
+TICK = 0.25
+STALL = 1.0
+
+
+class Arrivals:
+    """Tells when a request came in, even if this process was stopped at the time.
+
+    A process that was stopped reads, when it goes on, requests that have waited in the kernel, perhaps long
+    given up by who sent them. So the loop ticks; after a pause in its ticking, whatever is read within a
+    second counts as having come when the pause began.
+    """
+
+    def __init__(self) -> None:
+        self._ticked = time.monotonic()
+        self._stalled_at = 0.0
+        self._stalled_until = 0.0
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to tick."""
+        self._ticked = time.monotonic()
+        self._task = asyncio.create_task(self._tick())
+
+    async def stop(self) -> None:
+        """Stop ticking."""
+        if self._task:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    def now(self) -> float:
+        """Return the earliest moment, by the monotonic clock, at which a request read just now can have come in."""
+        now = time.monotonic()
+        self._notice(now)
+        return self._stalled_at if now < self._stalled_until else now
+
+    def _notice(self, now: float) -> None:
+        if now - self._ticked > STALL:
+            if now >= self._stalled_until:
+                self._stalled_at = self._ticked
+            self._stalled_until = now + STALL
+        self._ticked = now
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK)
+            self._notice(time.monotonic())
+
+
+class Front:
+    """Answers the JWKS and the metadata from bytes; everything else goes on to the app."""
+
+    def __init__(
+        self, app: ASGIApp, *, settings: Settings, keys: KeyRingWatcher, metadata: bytes, arrivals: Arrivals
+    ) -> None:
+        self._app = app
+        self._keys = keys
+        self._arrivals = arrivals
+        self._max_age = f"public, max-age={int(settings.jwks_max_age.total_seconds())}".encode()
+        self._metadata = metadata
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer or hand on."""
+        if scope["type"] == "http":
+            path = scope["path"]
+            if path == JWKS_PATH and scope["method"] in {"GET", "HEAD"}:
+                ring = self._keys.ring
+                await self._document(scope, send, ring.jwks, ring.etag.encode())
+                return
+            if path in PATHS and scope["method"] in {"GET", "HEAD"}:
+                await self._document(scope, send, self._metadata, None)
+                return
+            scope[ARRIVED] = self._arrivals.now()
+        await self._app(scope, receive, send)
+
+    async def _document(self, scope: Scope, send: Send, body: bytes, etag: bytes | None) -> None:
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"cache-control", self._max_age),
+            # Browsers of any origin may read what is public.
+            (b"access-control-allow-origin", b"*"),
+        ]
+        status = 200
+        if etag is not None:
+            headers.append((b"etag", etag))
+            if _matches(scope, etag):
+                status, body = 304, b""
+        if status == 200:
+            headers.append((b"content-length", str(len(body)).encode()))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+
+def _matches(scope: Scope, etag: bytes) -> bool:
+    for name, value in scope["headers"]:
+        if name == b"if-none-match":
+            return value.strip() == b"*" or etag in [
+                part.strip().removeprefix(b"W/") for part in value.split(b",")
+            ]
+    return False

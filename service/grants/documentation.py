@@ -1,0 +1,133 @@
+"""What the OpenAPI page says of /token and /refresh."""
+
+from typing import Any
+
+from service.documentation import CLIENT_FIELDS, STRING, form, json_answer, members, oauth_error, unavailable
+from service.http import FORM, JSON
+
+_SCOPE = {
+    "scope": {
+        "type": "string",
+        "description": "Names with one space between them. Without it, the client's default; "
+        "at a refresh, what was granted at sign-in.",
+    },
+    "resource": {
+        "type": "array",
+        "items": {"type": "string", "format": "uri"},
+        "description": "The resource the token is for (RFC 8707); may stand more than once. "
+        "Without it, the client's default.",
+    },
+}
+_REFRESH_TOKEN = {
+    "refresh_token": {
+        "type": "string",
+        "description": "The live one, or the one before within the grace period.",
+    }
+}
+
+_ANSWER = json_answer(
+    "The tokens",
+    members(
+        "access_token",
+        "token_type",
+        "expires_in",
+        "scope",
+        access_token={"type": "string", "description": "a JWT (RFC 9068)"},
+        token_type={"type": "string", "const": "Bearer"},
+        expires_in={"type": "integer", "description": "seconds"},
+        scope={"type": "string", "description": "what was granted; may be less than was asked for"},
+        refresh_token={"type": "string", "description": "for a user's session"},
+    ),
+    {
+        "access_token": "eyJhbGciOiJSUzI1NiIs…",
+        "token_type": "Bearer",
+        "expires_in": 900,
+        "scope": "account orders:read orders:write",
+        "refresh_token": "eyJhbGciOiJSUzI1NiIs…",
+    },
+)
+
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: _ANSWER,
+    400: oauth_error(
+        "RFC 6749 5.2",
+        invalid_request="the parameter grant_type is missing",
+        invalid_grant="the refresh token is not valid any more; the user must sign in again",
+        unauthorized_client="this client may not use the grant password",
+        unsupported_grant_type="grant_type must be one of: password, client_credentials, refresh_token",
+        invalid_scope="a scope asked for does not exist",
+        invalid_target="a resource asked for is unknown, or not one that this client may use",
+    ),
+    401: oauth_error(
+        "The client did not prove itself",
+        invalid_client="client authentication failed; check the client_id and the secret, and that the client is enabled",
+    ),
+    413: oauth_error("The body is larger than 64 KiB", invalid_request="the body is too large"),
+    415: oauth_error(
+        "The body is of another type", invalid_request="the body must be a form; set Content-Type to say so"
+    ),
+    503: unavailable(),
+}
+
+_SECURITY = {"security": [{"basic": []}, {}]}
+
+TOKEN: dict[str, Any] = {
+    "summary": "Get tokens",
+    "description": "RFC 6749. A client authenticates by Basic, by client_id and client_secret in the form, "
+    "or, if it is public, by client_id alone.",
+    "responses": _RESPONSES,
+    "openapi_extra": {
+        **_SECURITY,
+        **form(
+            {
+                "grant_type": {"type": "string", "enum": ["password", "client_credentials", "refresh_token"]},
+                "username": {**STRING, "description": "password: the username or email"},
+                "password": {**STRING, "format": "password", "description": "password: the user's password"},
+                **_REFRESH_TOKEN,
+                **_SCOPE,
+                **CLIENT_FIELDS,
+            },
+            ["grant_type"],
+            {
+                "a user signs in": {
+                    "value": {
+                        "grant_type": "password",
+                        "client_id": "demo-app",
+                        "username": "alice",
+                        "password": "wonderland",
+                    }
+                },
+                "a service asks for itself": {
+                    "value": {
+                        "grant_type": "client_credentials",
+                        "client_id": "demo-service",
+                        "client_secret": "demo-service-secret",
+                        "scope": "orders:read",
+                    }
+                },
+                "refresh": {
+                    "value": {"grant_type": "refresh_token", "client_id": "demo-app", "refresh_token": "eyJ…"}
+                },
+            },
+            FORM,
+        ),
+    },
+}
+
+REFRESH: dict[str, Any] = {
+    "summary": "Refresh",
+    "description": "The refresh_token grant by its short name. A public client is known by its token. "
+    "The same request may be sent again, and by several threads at once: within the grace period all get "
+    "the same successor.",
+    "responses": _RESPONSES,
+    "openapi_extra": {
+        **_SECURITY,
+        **form(
+            {**_REFRESH_TOKEN, **_SCOPE, **CLIENT_FIELDS},
+            ["refresh_token"],
+            {"refresh": {"value": {"refresh_token": "eyJ…"}}},
+            JSON,
+            FORM,
+        ),
+    },
+}

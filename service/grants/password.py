@@ -1,0 +1,109 @@
+"""The password grant (RFC 6749 4.3), for first-party clients that were given it."""
+
+import time
+
+from service.clients.directory import Client, Directory
+from service.errors import OAuthError, Unavailable
+from service.grants.answer import Caller, Parts, token_answer
+from service.grants.requests import PasswordRequest
+from service.grants.scope import audience, check_known, granted
+from service.sessions.starting import SignIn, Started, start
+from service.tokens import Access
+from service.users import store
+from service.users.roles import carried
+from service.users.store import User
+
+ATTEMPTS = 3
+"""A sign-in that an unrelated change of the user interrupts begins again, so often."""
+
+
+async def grant(parts: Parts, client: Client, request: PasswordRequest, caller: Caller) -> dict[str, object]:
+    """Sign a user in: an access token, and a refresh token if the client may refresh."""
+    directory = parts.directory.current
+    aud = audience(request.asked, client, directory)
+    check_known(request.asked.scope, directory)
+    understood = directory.understood(frozenset(aud))
+
+    for _ in range(ATTEMPTS):
+        user = await _authenticate(parts, request)
+        scope = granted(request.asked.scope, client, understood, carried(parts.roles.current, user.roles))
+        started = await start(
+            parts.database,
+            SignIn(
+                user_id=user.id,
+                user_epoch=user.epoch,
+                password_changed_at=user.password_changed_at,
+                client_id=client.id,
+                client_epoch=client.epoch,
+                amr=("pwd",),
+                scopes=scope,
+                resources=aud,
+                address=caller.address,
+                user_agent=caller.user_agent,
+            ),
+            idle=parts.settings.refresh_token_idle,
+            lifetime=parts.settings.session_lifetime,
+        )
+        if started is not None:
+            return _answer(parts, client, user, started, aud, scope)
+        client = _still_there(await parts.directory.refresh(), client)
+    raise Unavailable(
+        "the user's record", detail=f"user {user.id} changed during {ATTEMPTS} sign-ins in a row"
+    )
+
+
+async def _authenticate(parts: Parts, request: PasswordRequest) -> User:
+    async with parts.database.connect() as db:
+        user = await store.by_name(db, request.username)
+    right, renewed = await parts.passwords.verify(request.password, user.password_hash if user else None)
+    if user is None or not right or user.disabled:
+        # One answer for an unknown user, a wrong password and a disabled user: who guesses learns nothing.
+        raise OAuthError(
+            "invalid_grant",
+            "the username or the password is wrong",
+            detail="no such user"
+            if user is None
+            else f"user {user.id}{' (disabled)' if user.disabled else ''}",
+        )
+    if renewed is not None and user.password_hash is not None:
+        async with parts.database.connect() as db:
+            await store.rehash(db, user.id, old=user.password_hash, renewed=renewed)
+    return user
+
+
+def _still_there(directory: Directory, client: Client) -> Client:
+    known = directory.clients.get(client.id)
+    if known is None or known.disabled or known.secret_sha256 != client.secret_sha256:
+        raise OAuthError("invalid_client", "the client was changed during the sign-in; authenticate again")
+    return known
+
+
+def _answer(
+    parts: Parts, client: Client, user: User, started: Started, aud: tuple[str, ...], scope: frozenset[str]
+) -> dict[str, object]:
+    now = time.time()
+    access = Access(
+        sub=str(user.id),
+        client_id=client.id,
+        client_epoch=client.epoch,
+        audience=aud,
+        scope=scope,
+        roles=user.roles,
+        sid=str(started.session_id),
+        auth_time=int(started.started_at.timestamp()),
+        amr=("pwd",),
+        user_epoch=user.epoch,
+    )
+    refresh_token = None
+    if "refresh_token" in client.grant_types:
+        refresh_token = parts.minter.refresh_token(
+            user_id=user.id,
+            client_id=client.id,
+            session_id=started.session_id,
+            jti=started.jti,
+            scope=scope,
+            made_at=started.started_at,
+            expires_at=started.expires_at,
+            now=now,
+        )
+    return token_answer(parts.minter.access_token(access, now), parts.minter.lifetime, scope, refresh_token)

@@ -1,0 +1,109 @@
+"""The refresh_token grant (RFC 6749 6): one statement, two signatures."""
+
+import time
+from collections.abc import Awaitable, Callable
+
+from sealwright import InvalidToken
+
+from service.clients.directory import Client
+from service.errors import OAuthError
+from service.grants.answer import Caller, Parts, token_answer
+from service.grants.requests import RefreshRequest
+from service.grants.scope import check_known, check_resources, of_users
+from service.sessions.rotation import Presented, Refused, Rotated, rotate
+from service.tokens import Access, Refresh
+from service.users.roles import carried
+
+_REFUSED = "the refresh token is not valid any more; the user must sign in again"
+
+
+def verify(parts: Parts, request: RefreshRequest) -> Refresh:
+    """Return what the refresh token says, once its signature and times hold.
+
+    Raises:
+        OAuthError: `invalid_grant`.
+    """
+    try:
+        return parts.reader.refresh(request.refresh_token)
+    except InvalidToken as error:
+        raise OAuthError("invalid_grant", _REFUSED, detail=f"{error.reason}: {error.detail}") from None
+
+
+async def grant(
+    parts: Parts,
+    client: Client,
+    token: Refresh,
+    request: RefreshRequest,
+    caller: Caller,
+    hung_up: Callable[[], Awaitable[bool]],
+) -> dict[str, object]:
+    """Exchange a refresh token of this client for its successor and a fresh access token.
+
+    Whatever can be refused is refused before the rotation: after it, the answer is a success.
+    """
+    if token.client_id != client.id:
+        raise OAuthError("invalid_grant", _REFUSED, detail=f"issued to {token.client_id}, not to {client.id}")
+    directory, roles = parts.directory.current, parts.roles.current
+    check_resources(request.asked.resources, client, directory)
+    if request.asked.scope is not None and not token.scope.issuperset(request.asked.scope):
+        check_known(request.asked.scope, directory)
+        raise OAuthError("invalid_scope", "the scope asked for is more than was granted at sign-in")
+
+    allowed = directory.may_ask(client)
+    outcome = await rotate(
+        parts.database,
+        parts.revocations,
+        Presented(
+            session_id=token.session_id,
+            jti=token.jti,
+            client_id=client.id,
+            client_epoch=client.epoch,
+            asked_resources=request.asked.resources,
+            allowed_resources=tuple(allowed),
+            grace=parts.settings.refresh_grace if client.refresh_grace is None else client.refresh_grace,
+            deadline=parts.database.clock.after(caller.arrived, parts.settings.request_deadline),
+        ),
+        idle=parts.settings.refresh_token_idle,
+        revocation_lifetime=parts.settings.revocation_lifetime,
+        address=caller.address,
+        hung_up=hung_up,
+    )
+    match outcome:
+        case Refused(why="resource"):
+            raise OAuthError("invalid_target", "a resource asked for was not granted at sign-in")
+        case Refused(why=why):
+            raise OAuthError("invalid_grant", _REFUSED, detail=f"session {token.session_id}: {why}")
+        case Rotated() as session:
+            present = session.scopes & client.scopes & of_users(carried(roles, session.roles))
+            aud = request.asked.resources or tuple(uri for uri in session.resources if uri in allowed)
+            scope = (request.asked.scope or present) & present & directory.understood(frozenset(aud))
+            return _answer(parts, client, session, aud, scope)
+
+
+def _answer(
+    parts: Parts, client: Client, session: Rotated, aud: tuple[str, ...], scope: frozenset[str]
+) -> dict[str, object]:
+    now = time.time()
+    access = Access(
+        sub=str(session.user_id),
+        client_id=client.id,
+        client_epoch=session.client_epoch,
+        audience=aud,
+        scope=scope,
+        roles=session.roles,
+        sid=str(session.session_id),
+        auth_time=int(session.started_at.timestamp()),
+        amr=session.amr,
+        user_epoch=session.user_epoch,
+    )
+    refresh_token = parts.minter.refresh_token(
+        user_id=session.user_id,
+        client_id=client.id,
+        session_id=session.session_id,
+        jti=session.jti,
+        scope=session.scopes,
+        made_at=session.refreshed_at,
+        expires_at=session.expires_at,
+        now=now,
+    )
+    return token_answer(parts.minter.access_token(access, now), parts.minter.lifetime, scope, refresh_token)

@@ -1,0 +1,77 @@
+"""POST /token and POST /refresh: parse, authenticate the client, grant, answer."""
+
+from functools import partial
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.clients.authentication import Credentials, authenticate, presented, required
+from service.clients.directory import Client
+from service.errors import OAuthError
+from service.grants import client_credentials, password, refresh_token
+from service.grants.answer import Caller, Parts
+from service.grants.documentation import REFRESH, TOKEN
+from service.grants.requests import (
+    REPEATABLE,
+    ClientCredentialsRequest,
+    PasswordRequest,
+    RefreshRequest,
+    TokenRequest,
+    parse,
+    parse_refresh,
+)
+from service.http import (
+    FORM,
+    JSON,
+    Parameters,
+    PlainRoute,
+    answer,
+    arrived,
+    caller_address,
+    hung_up,
+    read_parameters,
+)
+
+
+def routes(parts: Parts) -> APIRouter:
+    """Return the token endpoint and its short form for refreshing."""
+
+    async def token(request: Request) -> Response:
+        parameters = await read_parameters(request, FORM, repeatable=REPEATABLE)
+        return await _grant(parts, request, parameters, parse(parameters))
+
+    async def refresh(request: Request) -> Response:
+        parameters = await read_parameters(request, FORM, JSON, repeatable=REPEATABLE)
+        return await _grant(parts, request, parameters, parse_refresh(parameters))
+
+    router = APIRouter(route_class=PlainRoute, tags=["tokens"])
+    router.post("/token", **TOKEN)(token)
+    router.post("/refresh", **REFRESH)(refresh)
+    return router
+
+
+async def _grant(parts: Parts, request: Request, parameters: Parameters, asked: TokenRequest) -> Response:
+    caller = Caller(caller_address(request), request.headers.get("user-agent"), arrived(request))
+    credentials = presented(request.headers.get("authorization"), parameters.one)
+    if isinstance(asked, RefreshRequest):
+        if credentials is None:
+            # A public client is known by the token that it presents: its signature names the client.
+            credentials = Credentials(refresh_token.verify(parts, asked).client_id, None)
+        client = _allowed(await authenticate(parts.directory, credentials), "refresh_token")
+        token = refresh_token.verify(parts, asked)
+        return answer(
+            await refresh_token.grant(parts, client, token, asked, caller, partial(hung_up, request))
+        )
+    client = await authenticate(parts.directory, required(credentials))
+    match asked:
+        case PasswordRequest():
+            return answer(await password.grant(parts, _allowed(client, "password"), asked, caller))
+        case ClientCredentialsRequest():
+            return answer(client_credentials.grant(parts, _allowed(client, "client_credentials"), asked))
+
+
+def _allowed(client: Client, grant_type: str) -> Client:
+    if grant_type not in client.grant_types:
+        raise OAuthError("unauthorized_client", f"this client may not use the grant {grant_type}")
+    return client

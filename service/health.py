@@ -1,0 +1,67 @@
+"""Liveness, and readiness with each part named."""
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from service.database import Database
+from service.errors import NO_STORE, Unavailable
+from service.http import PlainRoute, answer
+from service.revocation import Revocations
+from service.schema import problem as schema_problem
+from service.signing import KeyRingWatcher
+
+
+def routes(database: Database, revocations: Revocations, keys: KeyRingWatcher) -> APIRouter:
+    """Return /healthz and /readyz. Both are open: they tell no more than which part is down."""
+
+    async def healthz(_: Request) -> Response:
+        return answer({"status": "ok"})
+
+    async def readyz(_: Request) -> Response:
+        parts = {
+            "postgres": await _postgres(database),
+            "redis": revocations.problem,
+            "keys": keys.problem,
+        }
+        # Without Redis the service goes on, more slowly; it is told, and it is no reason to be taken out.
+        ready = parts["postgres"] is None
+        body = {
+            "status": "ready" if ready else "not ready",
+            "parts": {name: {"ok": problem is None, "problem": problem} for name, problem in parts.items()},
+        }
+        return JSONResponse(
+            body, 200 if ready else 503, NO_STORE if ready else {**NO_STORE, "Retry-After": "1"}
+        )
+
+    router = APIRouter(route_class=PlainRoute, tags=["health"])
+    router.get(
+        "/healthz",
+        summary="Is the process alive?",
+        responses={200: {"content": {"application/json": {"example": {"status": "ok"}}}}},
+    )(healthz)
+    router.get(
+        "/readyz",
+        summary="Can it do its work? Postgres, Redis and the key ring, each named",
+        description="503 while Postgres is away or its schema too old. Redis may be away: the service goes on with "
+        "Postgres alone. `problem` says what is wrong.",
+        responses={
+            200: {"content": {"application/json": {"example": _EXAMPLE}}},
+            503: {"description": "not ready; `parts` names the reason"},
+        },
+    )(readyz)
+    return router
+
+
+_EXAMPLE = {
+    "status": "ready",
+    "parts": {name: {"ok": True, "problem": None} for name in ("postgres", "redis", "keys")},
+}
+
+
+async def _postgres(database: Database) -> str | None:
+    try:
+        async with database.connect() as db:
+            return await schema_problem(db)
+    except Unavailable:
+        return "Postgres cannot be reached"

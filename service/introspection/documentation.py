@@ -1,0 +1,76 @@
+"""What the OpenAPI page says of /introspect and /revoke."""
+
+from typing import Any
+
+from service.documentation import CLIENT_FIELDS, STRING, form, json_answer, members, oauth_error, unavailable
+from service.http import FORM
+
+_TOKEN = {
+    "token": {**STRING, "description": "an access token or a refresh token"},
+    "token_type_hint": {**STRING, "description": "not needed: the token itself tells its kind"},
+    **CLIENT_FIELDS,
+}
+_EXAMPLES = {
+    "token": {"value": {"token": "eyJ…", "client_id": "demo-service", "client_secret": "demo-service-secret"}}
+}
+_FORM = form(_TOKEN, ["token"], _EXAMPLES, FORM)
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    401: oauth_error(
+        "The client did not prove itself",
+        invalid_client="client authentication failed; check the client_id and the secret, and that the client is enabled",
+    ),
+    413: oauth_error("The body is larger than 64 KiB", invalid_request="the body is too large"),
+    415: oauth_error(
+        "The body is no form", invalid_request="the body must be a form; set Content-Type to say so"
+    ),
+    503: unavailable(),
+}
+
+INTROSPECT: dict[str, Any] = {
+    "summary": "Ask whether a token is good",
+    "description": "RFC 7662. A client sees its own tokens and those whose `aud` it serves; a refresh token only its own.",
+    "responses": {
+        200: json_answer(
+            "Good, with its claims; or not",
+            members(
+                "active",
+                active={"type": "boolean"},
+                scope=STRING,
+                client_id=STRING,
+                sub=STRING,
+                exp={"type": "integer"},
+            ),
+            {
+                "active": True,
+                "token_type": "Bearer",
+                "scope": "orders:read",
+                "client_id": "demo-app",
+                "sub": "6f1c0c1e-7b1e-4d5a-9d58-0d7c5a0d9b11",
+                "aud": "http://localhost:8001",
+                "iss": "http://localhost:8000",
+                "exp": 1900000900,
+                "iat": 1900000000,
+                "jti": "0f8fad5b-d9cb-469f-a165-70867728950e",
+            },
+        ),
+        400: oauth_error("RFC 6749 5.2", invalid_request="the parameter token is missing"),
+        **_ERRORS,
+    },
+    "openapi_extra": {"security": [{"basic": []}, {}], **_FORM},
+}
+
+REVOKE: dict[str, Any] = {
+    "summary": "Take a token back",
+    "description": "RFC 7009. An access token by itself, a refresh token with its whole session. "
+    "A token that is unknown or over is a success.",
+    "responses": {
+        200: {"description": "It is revoked, on every replica"},
+        400: oauth_error(
+            "RFC 6749 5.2",
+            invalid_request="the parameter token is missing",
+            invalid_grant="the token was issued to another client; only that one may revoke it",
+        ),
+        **_ERRORS,
+    },
+    "openapi_extra": {"security": [{"basic": []}, {}], **_FORM},
+}

@@ -1,0 +1,46 @@
+"""Taking a token back for the client that it was issued to (RFC 7009)."""
+
+import time
+from datetime import timedelta
+
+from service.audit import record as audit
+from service.clients.directory import Client
+from service.errors import OAuthError
+from service.introspection.tokens import Parts, read
+from service.revocation import Revocation
+from service.sessions.ending import end_in
+from service.settings import STALENESS
+from service.tokens import Refresh
+
+
+async def revoke(parts: Parts, client: Client, token: str, address: str | None) -> None:
+    """Revoke an access token by its `jti`, or a refresh token with its whole session.
+
+    What is no token of ours, or over, needs no revoking: that is a success (RFC 7009 2.2).
+
+    Raises:
+        OAuthError: `invalid_grant`, the token was issued to another client.
+    """
+    claims = read(parts.reader, token)
+    if claims is None:
+        return
+    if claims.client_id != client.id:
+        raise OAuthError(
+            "invalid_grant",
+            "the token was issued to another client; only that one may revoke it",
+            detail=f"issued to {claims.client_id}, not to {client.id}",
+        )
+    async with parts.revocations.transaction() as revoking:
+        if isinstance(claims, Refresh):
+            lifetime = parts.settings.revocation_lifetime
+            await end_in(revoking, claims.session_id, "revoked", lifetime, address=address)
+            return
+        left = timedelta(seconds=max(claims.exp - time.time(), 0)) + parts.settings.leeway + STALENESS
+        revoking.revoke(Revocation("jti", claims.jti, "revoked", left))
+        await audit(
+            revoking.db,
+            "token.revoked",
+            client_id=client.id,
+            address=address,
+            detail=f"jti {claims.jti} of sub {claims.sub}",
+        )

@@ -1,0 +1,36 @@
+"""The issuer's metadata (RFC 8414), made once: what it can do and where."""
+
+import json
+from collections.abc import Iterable
+
+from service.grants.requests import GRANT_TYPES
+from service.settings import Settings
+
+PATHS = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
+JWKS_PATH = "/.well-known/jwks.json"
+
+
+def document(settings: Settings) -> bytes:
+    """Return the metadata document."""
+    issuer = settings.issuer
+    methods = ("client_secret_basic", "client_secret_post", "none")
+    return json.dumps(
+        {
+            "issuer": issuer,
+            "token_endpoint": f"{issuer}/token",
+            "token_endpoint_auth_methods_supported": methods,
+            "jwks_uri": f"{issuer}{JWKS_PATH}",
+            "grant_types_supported": GRANT_TYPES,
+            "response_types_supported": (),
+            "revocation_endpoint": f"{issuer}/revoke",
+            "revocation_endpoint_auth_methods_supported": methods,
+            "introspection_endpoint": f"{issuer}/introspect",
+            "introspection_endpoint_auth_methods_supported": _confidential(methods),
+            **({"service_documentation": f"{issuer}/docs"} if settings.development else {}),
+        },
+        separators=(",", ":"),
+    ).encode()
+
+
+def _confidential(methods: Iterable[str]) -> list[str]:
+    return [method for method in methods if method != "none"]

@@ -1,0 +1,147 @@
+"""The record in Postgres: revocations numbered in the order in which they commit."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY, insert
+
+from service.database import Connection, Statement, now
+from service.revocation.entries import Kill, Kind, Revocation
+from service.revocation.tables import revocation_head, revocations
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """How far the record has come, and Postgres's clock when it said so."""
+
+    timeline: UUID
+    number: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """A revocation as the record has it, with the milliseconds that it is still in force."""
+
+    number: int
+    kind: Kind
+    subject: str
+    epoch: int | None
+    ttl_ms: int
+
+
+_head = Statement(sa.select(revocation_head.c.timeline, revocation_head.c.number, now().label("at")))
+
+# The head's row lock is held until the commit: numbers appear in their own order, without a gap.
+_advance = Statement(
+    sa.update(revocation_head)
+    .values(number=revocation_head.c.number + sa.bindparam("count", type_=sa.BigInteger))
+    .returning(revocation_head.c.number)
+)
+
+_insert = insert(revocations).values(
+    number=sa.bindparam("number"),
+    kind=sa.bindparam("kind"),
+    subject=sa.bindparam("subject"),
+    epoch=sa.bindparam("epoch"),
+    reason=sa.bindparam("reason"),
+    expires_at=now() + sa.bindparam("lifetime", type_=sa.Interval),
+)
+# One row a subject: the newest says what holds, and must outlive what the older would have killed.
+_put = Statement(
+    _insert.on_conflict_do_update(
+        index_elements=["kind", "subject"],
+        set_={
+            "number": _insert.excluded.number,
+            "epoch": _insert.excluded.epoch,
+            "reason": _insert.excluded.reason,
+            "revoked_at": now(),
+            "expires_at": sa.func.greatest(revocations.c.expires_at, _insert.excluded.expires_at),
+        },
+    ).returning(
+        (sa.extract("epoch", revocations.c.expires_at - now()) * 1000).cast(sa.BigInteger).label("ttl_ms")
+    )
+)
+
+_in_force = sa.select(
+    revocations.c.number,
+    revocations.c.kind,
+    revocations.c.subject,
+    revocations.c.epoch,
+    (sa.extract("epoch", revocations.c.expires_at - now()) * 1000).cast(sa.BigInteger).label("ttl_ms"),
+).where(revocations.c.expires_at > now())
+_since = Statement(
+    _in_force.where(revocations.c.number > sa.bindparam("number", type_=sa.BigInteger)).order_by(
+        revocations.c.number
+    )
+)
+
+_wanted = sa.func.unnest(
+    sa.bindparam("kinds", type_=ARRAY(sa.Text)), sa.bindparam("subjects", type_=ARRAY(sa.Text))
+).table_valued("kind", "subject")
+_find = Statement(
+    sa.select(revocations.c.kind, revocations.c.epoch)
+    .join(_wanted, sa.and_(revocations.c.kind == _wanted.c.kind, revocations.c.subject == _wanted.c.subject))
+    .where(revocations.c.expires_at > now())
+)
+
+_delete_over = Statement(
+    sa.delete(revocations)
+    .where(
+        revocations.c.number.in_(
+            sa.select(revocations.c.number)
+            .where(revocations.c.expires_at < now())
+            .order_by(revocations.c.expires_at)
+            .limit(sa.bindparam("batch", type_=sa.Integer))
+            .with_for_update(skip_locked=True)
+        )
+    )
+    .returning(revocations.c.number)
+)
+
+
+async def head(db: Connection) -> Head:
+    """Look how far the record has come."""
+    row = await db.row(_head)
+    if row is None:
+        raise LookupError("revocation_head is empty; run: sealwright migrate")
+    return Head(row["timeline"], row["number"], row["at"])
+
+
+async def append(db: Connection, entries: Sequence[Revocation]) -> list[Numbered]:
+    """Write revocations, inside the caller's transaction. Call it last: it locks out other revokers until the commit."""
+    last = await db.value(_advance, count=len(entries))
+    numbered = []
+    for number, entry in enumerate(entries, start=last - len(entries) + 1):
+        ttl_ms = await db.value(
+            _put,
+            number=number,
+            kind=entry.kind,
+            subject=entry.subject,
+            epoch=entry.epoch,
+            reason=entry.reason,
+            lifetime=entry.lifetime,
+        )
+        numbered.append(Numbered(number, entry.kind, entry.subject, entry.epoch, ttl_ms))
+    return numbered
+
+
+async def since(db: Connection, number: int) -> list[Numbered]:
+    """Return the revocations in force that were numbered after `number`, in order."""
+    return [Numbered(**row) for row in await db.rows(_since, number=number)]
+
+
+async def find(db: Connection, named: Sequence[tuple[Kind, str]]) -> list[Kill]:
+    """Return the revocations in force of these subjects."""
+    found = await db.rows(
+        _find, kinds=[kind for kind, _ in named], subjects=[subject for _, subject in named]
+    )
+    return [Kill(row["kind"], row["epoch"]) for row in found]
+
+
+async def delete_over(db: Connection, batch: int) -> int:
+    """Delete revocations whose tokens are all over; return how many."""
+    return len(await db.rows(_delete_over, batch=batch))

@@ -1,0 +1,233 @@
+"""Revoking, and telling whether a token is revoked: Redis where it can be trusted, else Postgres.
+
+Redis is trusted while its marker has come at least as far as Postgres has said the record goes. A marker
+that is missing or behind, an error, or a new connection (the server behind it may be another, or an
+older copy) ends the trust; only a look at Postgres gives it back.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from uuid import UUID
+
+from redis import RedisError
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from sealwright import Claims
+
+from service.database import Connection, Database
+from service.errors import Unavailable
+from service.revocation import record
+from service.revocation.blocklist import Blocklist
+from service.revocation.entries import Kill, Kind, Revocation, dead, subjects
+from service.revocation.record import Numbered
+
+log = logging.getLogger("sealwright")
+
+POLICY_INTERVAL = 5.0  # seconds between looks at Redis's eviction policy
+
+_DOWN = (RedisError, OSError, TimeoutError)
+
+
+class Revoking:
+    """A transaction that revokes. What is passed to `revoke` is written at its very end."""
+
+    def __init__(self, db: Connection) -> None:
+        self.db = db
+        self.entries: list[Revocation] = []
+
+    def revoke(self, *entries: Revocation) -> None:
+        """Revoke with the commit of this transaction."""
+        self.entries += entries
+
+
+class Revocations:
+    """One worker's hold on the record and the blocklist."""
+
+    def __init__(
+        self, database: Database, redis_url: str, *, namespace: str, timeout: timedelta, interval: timedelta
+    ) -> None:  # noqa: ASYNC109  # of Redis, not of a coroutine
+        seconds = timeout.total_seconds()
+        pool = BlockingConnectionPool.from_url(
+            redis_url,
+            max_connections=16,
+            timeout=seconds,
+            socket_timeout=seconds,
+            socket_connect_timeout=seconds,
+            decode_responses=True,
+            retry=Retry(NoBackoff(), 0),
+            redis_connect_func=self._connected,
+        )
+        self._database = database
+        self._redis = Redis.from_pool(pool)
+        self._blocklist = Blocklist(self._redis, namespace)
+        self._interval = interval.total_seconds()
+        self._timeline: UUID | None = None
+        self._number = 0
+        self._connections = 0
+        self._trusted = False
+        self._untrusted_because = "Redis has not been looked at yet"
+        self._evicts: str | None = None
+        self._policy_read_at = float("-inf")
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Look at the record and the blocklist, and keep looking until `stop`."""
+        await self._look()
+        self._task = asyncio.create_task(self._follow())
+
+    async def stop(self) -> None:
+        """Stop looking and close the connections to Redis."""
+        if self._task:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        with contextlib.suppress(*_DOWN):
+            await self._redis.aclose()
+
+    @property
+    def problem(self) -> str | None:
+        """Why Redis is not in use at the moment; None if it is."""
+        return None if self._trusted else self._untrusted_because
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Revoking]:
+        """Open a transaction that may revoke; once it is committed, put what it revoked on the blocklist.
+
+        When the block is left, the revocations hold on every replica; where Redis could not be
+        reached, within a second.
+        """
+        numbered: list[Numbered] = []
+        async with self._database.transaction() as db:
+            revoking = Revoking(db)
+            yield revoking
+            if revoking.entries:
+                numbered = await record.append(db, revoking.entries)
+        if numbered:
+            await self._publish(numbered)
+
+    async def revoked(self, claims: Claims) -> bool:
+        """Whether a verified access token has been taken back.
+
+        Raises:
+            Unavailable: neither Redis nor Postgres can say.
+        """
+        named = subjects(claims)
+        kills = await self._ask_redis(named)
+        if kills is None:
+            async with self._database.connect() as db:
+                kills = await record.find(db, named)
+        return dead(claims, kills)
+
+    async def _ask_redis(self, named: Sequence[tuple[Kind, str]]) -> list[Kill] | None:
+        if not self._trusted or self._timeline is None:
+            return None
+        try:
+            marker, kills = await self._blocklist.look(self._timeline, named)
+        except _DOWN as error:
+            self._distrust(f"Redis cannot be reached ({type(error).__name__})")
+            return None
+        if marker is None or marker < self._number:
+            self._distrust("the blocklist in Redis is not whole")
+            return None
+        # A connection made for this very call may lead to another server: then Postgres decides.
+        return kills if self._trusted else None
+
+    async def _publish(self, numbered: Sequence[Numbered]) -> None:
+        first, last = numbered[0].number, numbered[-1].number
+        self._number = max(self._number, last)
+        if self._timeline is None:
+            return
+        try:
+            marker = await self._blocklist.apply(self._timeline, numbered, after=first - 1, upto=last)
+            if marker < last:
+                # Somebody's number before ours is missing in Redis, or all of it.
+                await self._heal()
+        except _DOWN as error:
+            self._distrust(f"Redis cannot be reached ({type(error).__name__})")
+        except Unavailable:
+            self._distrust("the blocklist in Redis is not whole")
+
+    def _distrust(self, because: str) -> None:
+        if self._trusted:
+            log.warning(
+                "the blocklist is not used for now: %s; revocations are looked up in Postgres", because
+            )
+        self._trusted = False
+        self._untrusted_because = because
+        self._wake.set()
+
+    async def _connected(self, connection: AbstractConnection) -> None:
+        self._connections += 1
+        self._distrust("a new connection to Redis is being checked")
+        await connection.on_connect()
+
+    async def _follow(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), self._interval)
+            self._wake.clear()
+            try:
+                await self._look()
+            except Exception:
+                log.exception("looking at the revocations failed; trying again")
+            if not self._trusted:
+                await asyncio.sleep(min(self._interval, 0.1))
+
+    async def _look(self) -> None:
+        try:
+            await self._heal()
+        except _DOWN as error:
+            self._distrust(f"Redis cannot be reached ({type(error).__name__})")
+        except Unavailable as error:
+            # What Postgres said last still holds; Redis stays in use if nothing about it has changed.
+            log.debug("revocations: %s", error.detail)
+
+    async def _heal(self) -> None:
+        """Ask Postgres how far the record goes, bring the blocklist up to it, and trust it again."""
+        for _ in range(5):
+            connections = self._connections
+            began = time.monotonic()
+            async with self._database.connect() as db:
+                head = await record.head(db)
+            self._database.clock.observe(head.at, began, time.monotonic())
+            if head.timeline != self._timeline:
+                self._timeline, self._number = head.timeline, head.number
+            self._number = max(self._number, head.number)
+            marker, _ = await self._blocklist.look(head.timeline, ())
+            if marker is None or marker < self._number:
+                await self._fill(head.timeline, marker)
+            elif await self._may_trust(connections):
+                return
+
+    async def _may_trust(self, connections: int) -> bool:
+        if not self._trusted or time.monotonic() - self._policy_read_at > POLICY_INTERVAL:
+            self._evicts = await self._blocklist.evicts()
+            self._policy_read_at = time.monotonic()
+        if self._evicts:
+            self._distrust(f"Redis evicts keys: set maxmemory-policy to noeviction (it is {self._evicts})")
+            return True
+        if self._connections != connections:
+            return False
+        if not self._trusted:
+            log.info("the blocklist is in use")
+        self._trusted = True
+        return True
+
+    async def _fill(self, timeline: UUID, marker: int | None) -> None:
+        async with self._database.transaction(snapshot=True) as db:
+            head = await record.head(db)
+            entries = await record.since(db, -1 if marker is None else marker)
+        if head.timeline != timeline:
+            return
+        if marker is None:
+            await self._blocklist.rebuild(timeline, entries, head.number)
+        else:
+            await self._blocklist.apply(timeline, entries, after=marker, upto=head.number)

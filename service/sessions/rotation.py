@@ -1,0 +1,261 @@
+"""Rotation: exchanging a refresh token for its successor, decided by one statement in one round trip."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal, TypeAlias
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from service.audit import record as audit
+from service.database import Connection, Database, Row, Statement, now
+from service.errors import Unavailable
+from service.revocation import Revocations
+from service.sessions.ending import end_in
+from service.sessions.reading import session_state
+from service.sessions.rules import verdict
+from service.sessions.tables import sessions
+from service.users.tables import users
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """A refresh token that proved itself by its signature, and the client that presents it."""
+
+    session_id: UUID
+    jti: UUID
+    client_id: str
+    client_epoch: int
+    """In this worker's copy, which may be a moment old: a session of a lower one is over."""
+    asked_resources: tuple[str, ...]
+    """A session that was not granted all of these is left as it is."""
+    allowed_resources: tuple[str, ...]
+    """A session that was granted none of these is left as it is: its token would have no audience."""
+    grace: timedelta
+    deadline: datetime
+    """By Postgres's clock: later than this nothing is done any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """The session goes on. All callers that present one token get the same `jti` and times."""
+
+    session_id: UUID
+    jti: UUID
+    generation: int
+    refreshed_at: datetime
+    expires_at: datetime
+    started_at: datetime
+    amr: tuple[str, ...]
+    scopes: frozenset[str]
+    resources: tuple[str, ...]
+    client_epoch: int
+    user_id: UUID
+    user_epoch: int
+    roles: tuple[str, ...]
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """No token: the session is not there, over, or has just been ended because its token was used again."""
+
+    why: Literal["unknown", "over", "user_disabled", "client_changed", "resource", "reuse"]
+
+
+Outcome: TypeAlias = Rotated | Refused
+
+_presented = sa.bindparam("jti", type_=sa.Uuid)
+_live = sessions.c.jti == _presented
+_in_grace = sa.and_(
+    sessions.c.previous_jti == _presented,
+    sessions.c.refreshed_at > now() - sa.bindparam("grace", type_=sa.Interval),
+)
+
+
+def _if_live(column: sa.Column[object], value: object) -> sa.Case[object]:
+    return sa.case((_live, value), else_=column)
+
+
+# Everything that decides stands in this one statement. While it waits for the row's lock another
+# rotation may win; Postgres then evaluates all of it again on the row as that one left it, so of any
+# number of racers one rotates and the others find themselves in the grace period. `rules.verdict` is
+# its twin in Python.
+_rotate = Statement(
+    sa.update(sessions)
+    .values(
+        jti=_if_live(sessions.c.jti, sa.bindparam("successor", type_=sa.Uuid)),
+        previous_jti=_if_live(sessions.c.previous_jti, sessions.c.jti),
+        refreshed_at=_if_live(sessions.c.refreshed_at, now()),
+        expires_at=_if_live(
+            sessions.c.expires_at,
+            sa.func.least(now() + sa.bindparam("idle", type_=sa.Interval), sessions.c.ends_at),
+        ),
+        generation=sessions.c.generation + sa.case((_live, 1), else_=0),
+        replays=sessions.c.replays + sa.case((_live, 0), else_=1),
+        replayed_at=sa.case((_live, sessions.c.replayed_at), else_=now()),
+    )
+    .where(
+        sessions.c.id == sa.bindparam("session_id", type_=sa.Uuid),
+        sessions.c.client_id == sa.bindparam("client_id"),
+        sessions.c.client_epoch >= sa.bindparam("client_epoch", type_=sa.BigInteger),
+        sessions.c.ended_at.is_(None),
+        sessions.c.expires_at > now(),
+        sa.or_(_live, _in_grace),
+        now() < sa.bindparam("deadline", type_=sa.DateTime(timezone=True)),
+        sessions.c.resources.contains(sa.bindparam("asked", type_=ARRAY(sa.Text))),
+        sessions.c.resources.overlap(sa.bindparam("allowed", type_=ARRAY(sa.Text))),
+        users.c.id == sessions.c.user_id,
+        users.c.disabled_at.is_(None),
+    )
+    .returning(
+        sessions.c.jti,
+        sessions.c.generation,
+        sessions.c.refreshed_at,
+        sessions.c.expires_at,
+        sessions.c.started_at,
+        sessions.c.amr,
+        sessions.c.scopes,
+        sessions.c.resources,
+        sessions.c.client_epoch,
+        sessions.c.user_id,
+        users.c.epoch.label("user_epoch"),
+        users.c.roles,
+    )
+)
+
+_locked = Statement(
+    sa.select(
+        sessions.c.jti,
+        sessions.c.previous_jti,
+        sessions.c.refreshed_at,
+        sessions.c.expires_at,
+        sessions.c.ended_at,
+        sessions.c.client_id,
+        sessions.c.client_epoch,
+        sessions.c.resources,
+        sessions.c.user_id,
+        users.c.disabled_at.label("user_disabled_at"),
+    )
+    .join(users, users.c.id == sessions.c.user_id)
+    .where(sessions.c.id == sa.bindparam("session_id", type_=sa.Uuid))
+    .with_for_update(of=sessions)
+)
+
+_clock = Statement(sa.select(now()))
+
+
+async def rotate(
+    database: Database,
+    revocations: Revocations,
+    presented: Presented,
+    *,
+    idle: timedelta,
+    revocation_lifetime: timedelta,
+    address: str | None,
+    hung_up: Callable[[], Awaitable[bool]],
+) -> Outcome:
+    """Exchange a refresh token, hand out its successor again, or end the session if it was used before.
+
+    Nothing at all is done for a caller that has hung up, nor after the deadline: a copy of a request
+    that was stuck somewhere must not be taken for theft when its client has long gone on.
+
+    Raises:
+        Unavailable: Postgres is away, or the deadline has passed. The request may be sent again.
+    """
+    successor = uuid4()
+    async with database.connect() as db:
+        if await hung_up():
+            raise Unavailable("the caller", detail="the caller hung up before its refresh was begun")
+        row = await db.row(
+            _rotate,
+            jti=presented.jti,
+            successor=successor,
+            idle=idle,
+            session_id=presented.session_id,
+            client_id=presented.client_id,
+            client_epoch=presented.client_epoch,
+            grace=presented.grace,
+            deadline=presented.deadline,
+            asked=presented.asked_resources,
+            allowed=presented.allowed_resources,
+        )
+    if row is not None:
+        return _rotated(presented.session_id, row, replayed=row["jti"] != successor)
+    return await _refuse(revocations, presented, revocation_lifetime, address, hung_up)
+
+
+def _rotated(session_id: UUID, row: Row, *, replayed: bool) -> Rotated:
+    return Rotated(
+        session_id=session_id,
+        jti=row["jti"],
+        generation=row["generation"],
+        refreshed_at=row["refreshed_at"],
+        expires_at=row["expires_at"],
+        started_at=row["started_at"],
+        amr=tuple(row["amr"]),
+        scopes=frozenset(row["scopes"]),
+        resources=tuple(row["resources"]),
+        client_epoch=row["client_epoch"],
+        user_id=row["user_id"],
+        user_epoch=row["user_epoch"],
+        roles=tuple(row["roles"]),
+        replayed=replayed,
+    )
+
+
+async def _refuse(
+    revocations: Revocations,
+    presented: Presented,
+    lifetime: timedelta,
+    address: str | None,
+    hung_up: Callable[[], Awaitable[bool]],
+) -> Refused:
+    """Find out, with the row locked, why the statement did nothing; on reuse end the session.
+
+    The end is committed here, before the error is answered.
+    """
+    async with revocations.transaction() as revoking:
+        row = await revoking.db.row(_locked, session_id=presented.session_id)
+        if row is None or row["client_id"] != presented.client_id:
+            return Refused("unknown")
+        at = await revoking.db.value(_clock)  # after the wait for the lock
+        if at >= presented.deadline or await hung_up():
+            raise Unavailable(
+                "the service", detail="a refresh was too late for its deadline; nothing was done"
+            )
+        if row["user_disabled_at"] is not None:
+            return Refused("user_disabled")
+        if row["client_epoch"] < presented.client_epoch:
+            return Refused("client_changed")
+        decided = verdict(session_state(row), presented.jti, at, presented.grace)
+        granted = set(row["resources"])
+        if decided in {"rotate", "replay"} and not (
+            granted.issuperset(presented.asked_resources)
+            and granted.intersection(presented.allowed_resources)
+        ):
+            return Refused("resource")
+        match decided:
+            case "over":
+                return Refused("over")
+            case "rotate" | "replay":
+                # The row changed between the two statements, by a hand other than rotation's.
+                raise Unavailable("the session", detail="the session changed during its refresh")
+            case "reuse":
+                await end_in(revoking, presented.session_id, "reuse", lifetime)
+                await _tell_reuse(revoking.db, row["user_id"], presented, address)
+                return Refused("reuse")
+
+
+async def _tell_reuse(db: Connection, user_id: UUID, presented: Presented, address: str | None) -> None:
+    await audit(
+        db,
+        "session.reuse",
+        user_id=user_id,
+        client_id=presented.client_id,
+        session_id=presented.session_id,
+        address=address,
+        detail="a refresh token that had been exchanged before was presented again; the session was ended",
+    )

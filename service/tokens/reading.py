@@ -1,0 +1,69 @@
+"""Reading our own tokens back, with the issuer's keys and the verifier's rules."""
+
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import get_args
+from uuid import UUID
+
+from sealwright import Algorithm, Claims, Expectations, InvalidToken, check_registered, verify, verify_signed
+
+from service.signing import KeyRingWatcher
+
+ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
+"""A ring may hold keys of any: each is good for its own algorithm alone."""
+
+ACCESS_LEEWAY = 5.0
+"""Seconds that the clocks of two replicas may differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """A refresh token whose signature and times hold. Whether it is still good, its session's row knows."""
+
+    client_id: str
+    session_id: UUID
+    jti: UUID
+    sub: str
+    iat: int
+    exp: int
+    scope: frozenset[str]
+
+
+class TokenReader:
+    """Verifies tokens of this issuer, of either kind."""
+
+    def __init__(self, keys: KeyRingWatcher, issuer: str, leeway: timedelta) -> None:
+        self._keys = keys
+        self._issuer = issuer
+        self._leeway = leeway.total_seconds()
+        self._any = Expectations(issuer=issuer, audience=None, algorithms=ALGORITHMS, leeway=ACCESS_LEEWAY)
+        self._ours = Expectations(issuer=issuer, audience=issuer, algorithms=ALGORITHMS, leeway=ACCESS_LEEWAY)
+
+    def access(self, token: str, *, for_issuer: bool) -> Claims:
+        """Verify an access token; with `for_issuer`, only one whose `aud` names the issuer.
+
+        Raises:
+            InvalidToken: it is none, or not good now.
+        """
+        expect = self._ours if for_issuer else self._any
+        return verify(token, self._keys.ring.published, expect, now=time.time())
+
+    def refresh(self, token: str) -> Refresh:
+        """Verify a refresh token.
+
+        Its times are held against this machine's clock with the full leeway: to the second,
+        the session's row decides by Postgres's clock.
+
+        Raises:
+            InvalidToken: it is none, or its time is over.
+        """
+        payload = verify_signed(token, self._keys.ring.known, typ="rt+jwt", algorithms=ALGORITHMS)
+        claims = check_registered(
+            payload, issuer=self._issuer, audience=self._issuer, now=time.time(), leeway=self._leeway
+        )
+        try:
+            session_id, jti = UUID(claims.sid), UUID(claims.jti)
+        except (TypeError, ValueError):
+            raise InvalidToken("claims", "sid and jti of a refresh token are UUIDs") from None
+        return Refresh(claims.client_id, session_id, jti, claims.sub, claims.iat, claims.exp, claims.scope)

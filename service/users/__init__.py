@@ -1,0 +1,1 @@
+"""Owns users, their passwords and their roles: the rows, the hashing, and the scopes that roles carry."""
