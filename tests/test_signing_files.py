@@ -42,7 +42,7 @@ def refusal(keys_dir: Path, *, mentions: Path, says: str) -> None:
     secrets = [
         line
         for pem in keys_dir.glob("*.pem")
-        if pem.is_file()
+        if pem.is_file() and os.access(pem, os.R_OK)
         for line in pem.read_bytes().split(b"\n")[1:-2]
     ]
     with pytest.raises(KeyRingError) as refused:
