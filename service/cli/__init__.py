@@ -2,7 +2,7 @@
 
 import typer
 
-from service.cli import keys, serve
+from service.cli import dev, keys, serve
 
 app = typer.Typer(
     name="sealwright",
@@ -12,6 +12,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+app.command()(dev.dev)
 app.command()(serve.serve)
 app.command()(serve.migrate)
 app.command()(serve.settings)

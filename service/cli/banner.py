@@ -11,7 +11,7 @@ _ME = """curl -sw '\\n' $S/me -H "Authorization: Bearer $A\""""
 
 
 def steps(issuer: str) -> list[tuple[str, tuple[str, ...]]]:
-    """Return a first tour: a title and shell lines each, for any POSIX shell with nothing but curl and sed."""
+    """Return a first tour, a title and shell lines each: for any POSIX shell with curl and sed."""
     alice, app = demo.ALICE, demo.APP.client_id
     return [
         (
@@ -19,8 +19,8 @@ def steps(issuer: str) -> list[tuple[str, tuple[str, ...]]]:
             (
                 f"S={issuer}",
                 f"T=$(curl -s $S/token -d grant_type=password -d client_id={app} \\",
-                f"    -d username={alice.username} -d password={alice.password})",
-                f'echo "$T"; {_ACCESS}',
+                f'    -d username={alice.username} -d password={demo.PASSWORD}); echo "$T"',
+                _ACCESS,
                 _REFRESH,
             ),
         ),
@@ -44,7 +44,7 @@ def show(console: Console, issuer: str, version: str) -> None:
         ("Metadata", f"{issuer}/.well-known/oauth-authorization-server"),
         ("JWKS", f"{issuer}/.well-known/jwks.json"),
         ("Users", ", ".join(f"{user.username} ({user.role})" for user in demo.USERS)),
-        ("Password", demo.ALICE.password),
+        ("Password", demo.PASSWORD),
         ("Clients", f"{demo.APP.client_id} (public), {demo.SERVICE.client_id} ({demo.SERVICE.secret})"),
         ("Resource", f"{demo.RESOURCE} ({' '.join(demo.RESOURCE_SCOPES)})"),
     ]

@@ -4,20 +4,11 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Role:
-    """A role and the scopes it carries beyond those of every user."""
-
-    name: str
-    scopes: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class User:
-    """A person to sign in as."""
+    """A person to sign in as, with `PASSWORD`."""
 
     username: str
     email: str
-    password: str
     role: str
 
 
@@ -26,21 +17,25 @@ class Client:
     """A first-party program to ask for tokens with; public without a secret."""
 
     client_id: str
+    name: str
     secret: str | None
     grant_types: tuple[str, ...]
 
 
+PASSWORD = "wonderland"  # noqa: S105  # known to everybody, by design
+
 RESOURCE = "http://localhost:8001"
 RESOURCE_SCOPES = ("orders:read", "orders:write")
 
-EDITOR = Role("editor", RESOURCE_SCOPES)
+ROLES: dict[str, tuple[str, ...]] = {"editor": RESOURCE_SCOPES, "admin": ()}
 
-ALICE = User("alice", "alice@example.com", "wonderland", EDITOR.name)
-ROOT = User("root", "root@example.com", "wonderland", "admin")
+ALICE = User("alice", "alice@example.com", "editor")
+ROOT = User("root", "root@example.com", "admin")
 USERS = (ALICE, ROOT)
 
+SERVICE_SECRET = "demo-service-secret"  # noqa: S105  # as above
 SERVICE = Client(
-    "demo-service", "demo-service-secret", ("password", "client_credentials", "refresh_token")
+    "demo-service", "Demo service", SERVICE_SECRET, ("password", "client_credentials", "refresh_token")
 )
-APP = Client("demo-app", None, ("password", "refresh_token"))
+APP = Client("demo-app", "Demo app", None, ("password", "refresh_token"))
 CLIENTS = (SERVICE, APP)

@@ -7,6 +7,7 @@ Never part of a deployment.
 
 from service.embedded.binaries import has_redis, postgres_binary
 from service.embedded.errors import BusyError, EmbeddedError
+from service.embedded.home import write_private
 from service.embedded.postgres import PostgresServer
 from service.embedded.redis import RedisServer
 from service.embedded.servers import Servers, start
@@ -20,4 +21,5 @@ __all__ = [
     "has_redis",
     "postgres_binary",
     "start",
+    "write_private",
 ]
