@@ -5,7 +5,6 @@ it several times a second, one tiny statement, and loads anew when it has moved.
 """
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -14,6 +13,7 @@ from typing import Generic, TypeVar
 
 import sqlalchemy as sa
 
+from service.background import Background
 from service.database import Connection, Database, Statement, metadata
 from service.errors import Unavailable
 
@@ -60,7 +60,7 @@ class LiveCopy(Generic[T]):
         self._version = -1
         self._looked_at = float("-inf")
         self._loaded_at = float("-inf")
-        self._task: asyncio.Task[None] | None = None
+        self._background = Background()
 
     @property
     def current(self) -> T:
@@ -77,14 +77,11 @@ class LiveCopy(Generic[T]):
     async def start(self) -> None:
         """Load the copy and keep it current until `stop`."""
         await self.refresh()
-        self._task = asyncio.create_task(self._follow())
+        self._background.start(self._follow(), "catalog")
 
     async def stop(self) -> None:
         """Stop following."""
-        if self._task:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await self._background.stop()
 
     async def refresh(self) -> T:
         """Look now, and return what was found. However many ask at once, they share one look."""

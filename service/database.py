@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import asyncpg as dialect
-from sqlalchemy.sql.base import Executable
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from service.clock import DatabaseClock
 from service.errors import Unavailable
@@ -51,8 +51,10 @@ class Statement:
 
     __slots__ = ("_defaults", "_names", "sql")
 
-    def __init__(self, statement: Executable) -> None:
-        compiled = statement.compile(dialect=dialect.dialect())  # type: ignore[no-untyped-call]
+    def __init__(self, statement: sa.Executable) -> None:
+        assert isinstance(statement, sa.ClauseElement)
+        compiled = statement.compile(dialect=dialect.dialect())  # type: ignore[no-untyped-call]  # theirs
+        assert isinstance(compiled, SQLCompiler)
         self.sql: str = compiled.string
         self._names: tuple[str, ...] = tuple(compiled.positiontup or ())
         self._defaults: Mapping[str, Any] = {k: v for k, v in compiled.params.items() if v is not None}
@@ -89,8 +91,7 @@ class Connection:
 
         With `snapshot`, every statement inside sees the database at one and the same moment.
         """
-        isolation = "repeatable_read" if snapshot else "read_committed"
-        async with self._raw.transaction(isolation=isolation):
+        async with self._raw.transaction(isolation="repeatable_read" if snapshot else "read_committed"):
             yield
 
 

@@ -36,7 +36,7 @@ NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}  # RFC 6749 5.1
 REALM = "sealwright"
 
 
-class Refusal(Exception):  # noqa: N818  # the word of the domain: most are no fault of ours
+class Refusal(Exception):  # the word of the domain: most are no fault of ours
     """An expected failure, on its way to the renderer."""
 
     def __init__(

@@ -1,11 +1,11 @@
 """The first thing a request meets: its time of arrival, and the documents that need no routing."""
 
 import asyncio
-import contextlib
 import time
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service.background import Background
 from service.http import ARRIVED
 from service.metadata import JWKS_PATH, PATHS
 from service.settings import Settings
@@ -27,19 +27,16 @@ class Arrivals:
         self._ticked = time.monotonic()
         self._stalled_at = 0.0
         self._stalled_until = 0.0
-        self._task: asyncio.Task[None] | None = None
+        self._background = Background()
 
     async def start(self) -> None:
         """Begin to tick."""
         self._ticked = time.monotonic()
-        self._task = asyncio.create_task(self._tick())
+        self._background.start(self._tick(), "arrivals")
 
     async def stop(self) -> None:
         """Stop ticking."""
-        if self._task:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await self._background.stop()
 
     def now(self) -> float:
         """Return the earliest moment, by the monotonic clock, at which a request read just now can have come in."""

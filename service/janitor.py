@@ -5,11 +5,11 @@ kill, audit events after their retention.
 """
 
 import asyncio
-import contextlib
 import logging
 import random
 
 from service import audit
+from service.background import Background
 from service.database import Database
 from service.errors import Unavailable
 from service.revocation import record
@@ -29,18 +29,15 @@ class Janitor:
     def __init__(self, settings: Settings, database: Database) -> None:
         self._settings = settings
         self._database = database
-        self._task: asyncio.Task[None] | None = None
+        self._background = Background()
 
     async def start(self) -> None:
         """Begin to work in the background."""
-        self._task = asyncio.create_task(self._work())
+        self._background.start(self._work(), "janitor")
 
     async def stop(self) -> None:
         """Stop after the statement under way."""
-        if self._task:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await self._background.stop()
 
     async def _work(self) -> None:
         interval = self._settings.janitor_interval.total_seconds()

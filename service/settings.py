@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "SEALWRIGHT_"
@@ -23,6 +23,14 @@ STALENESS = timedelta(minutes=1)
 """How late a token may still be made from what was read before a revocation: an answer in flight
 (at most `request_deadline`) or a copy of the clients that has not seen the change
 (at most `catalog_max_age`). Revocations are kept this much longer."""
+
+
+def _seconds(value: object) -> object:
+    # Variables are text, and pydantic reads no number in text as a duration.
+    return float(value) if isinstance(value, str) and re.fullmatch(r"[0-9]+(\.[0-9]+)?", value) else value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_seconds)]
 
 
 def _issuer(url: str) -> str:
@@ -77,51 +85,51 @@ class Settings(BaseSettings):
     )
 
     signing_algorithm: Algorithm = Field("RS256", description="What new keys sign with.")
-    access_token_lifetime: timedelta = Field(
+    access_token_lifetime: Duration = Field(
         timedelta(minutes=15), description="How long an access token is good for, in seconds or ISO 8601."
     )
-    max_access_token_lifetime: timedelta = Field(
+    max_access_token_lifetime: Duration = Field(
         timedelta(hours=1),
         description="The longest life of any access token. Revocations and retired keys are kept this long, so "
         "lower it only once the last token made under the higher value is over.",
     )
-    refresh_token_idle: timedelta = Field(
+    refresh_token_idle: Duration = Field(
         timedelta(days=14), description="A session that is not refreshed for so long is over."
     )
-    session_lifetime: timedelta = Field(
+    session_lifetime: Duration = Field(
         timedelta(days=90), description="A session ends after this, however often it is refreshed."
     )
-    refresh_grace: timedelta = Field(
+    refresh_grace: Duration = Field(
         timedelta(seconds=30),
         description="How long the token before the live one still gets the same successor. 0 turns it off.",
     )
-    leeway: timedelta = Field(
+    leeway: Duration = Field(
         timedelta(seconds=60),
         description="The greatest clock leeway of any verifier in the fleet; revocations and retired keys "
         "outlive their tokens by it.",
     )
-    jwks_max_age: timedelta = Field(
+    jwks_max_age: Duration = Field(
         timedelta(minutes=5),
         description="How long others may keep the JWKS. A new key is published for "
         "at least this long before it signs.",
     )
 
-    request_deadline: timedelta = Field(
+    request_deadline: Duration = Field(
         timedelta(seconds=5),
         description="A rotation happens within this of the request's arrival or not at all.",
     )
     database_pool_size: int = Field(10, ge=1, description="Connections to Postgres of one worker.")
-    database_timeout: timedelta = Field(
+    database_timeout: Duration = Field(
         timedelta(seconds=5), description="The longest wait for a connection or a statement of Postgres."
     )
-    redis_timeout: timedelta = Field(
+    redis_timeout: Duration = Field(
         timedelta(seconds=1), description="The longest wait for an answer of Redis; then Postgres is asked."
     )
-    watch_interval: timedelta = Field(
+    watch_interval: Duration = Field(
         timedelta(milliseconds=400),
         description="How often a worker looks at Postgres for new revocations and changed clients or roles.",
     )
-    catalog_max_age: timedelta = Field(
+    catalog_max_age: Duration = Field(
         timedelta(seconds=30),
         description="How old a worker's copy of clients and roles may grow while Postgres is away; then 503.",
     )
@@ -137,11 +145,11 @@ class Settings(BaseSettings):
     )
     password_min_length: int = Field(8, ge=1, le=128, description="The shortest password that can be set.")
 
-    session_retention: timedelta = Field(
+    session_retention: Duration = Field(
         timedelta(days=7), description="How long the row of a session that is over is kept for its story."
     )
-    audit_retention: timedelta = Field(timedelta(days=90), description="How long audit events are kept.")
-    janitor_interval: timedelta = Field(
+    audit_retention: Duration = Field(timedelta(days=90), description="How long audit events are kept.")
+    janitor_interval: Duration = Field(
         timedelta(minutes=1), description="How often each worker deletes a little of what is over."
     )
 
@@ -158,7 +166,8 @@ class Settings(BaseSettings):
         _refuse_negative(self, "refresh_grace", "leeway", "jwks_max_age")
         if self.access_token_lifetime > self.max_access_token_lifetime:
             raise ValueError(
-                f"{PREFIX}ACCESS_TOKEN_LIFETIME is longer than {PREFIX}MAX_ACCESS_TOKEN_LIFETIME; raise the latter first"
+                f"{PREFIX}ACCESS_TOKEN_LIFETIME is longer than "
+                f"{PREFIX}MAX_ACCESS_TOKEN_LIFETIME; raise the latter first"
             )
         if self.refresh_grace >= self.refresh_token_idle:
             raise ValueError(f"{PREFIX}REFRESH_GRACE must be shorter than {PREFIX}REFRESH_TOKEN_IDLE")
@@ -190,10 +199,10 @@ class KeySettings(BaseSettings):
 
     keys_dir: Path = _same("keys_dir")
     signing_algorithm: Algorithm = _same("signing_algorithm")
-    max_access_token_lifetime: timedelta = _same("max_access_token_lifetime")
-    refresh_token_idle: timedelta = _same("refresh_token_idle")
-    leeway: timedelta = _same("leeway")
-    jwks_max_age: timedelta = _same("jwks_max_age")
+    max_access_token_lifetime: Duration = _same("max_access_token_lifetime")
+    refresh_token_idle: Duration = _same("refresh_token_idle")
+    leeway: Duration = _same("leeway")
+    jwks_max_age: Duration = _same("jwks_max_age")
 
     @model_validator(mode="after")
     def _never_before(self) -> "KeySettings":

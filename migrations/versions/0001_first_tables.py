@@ -94,7 +94,8 @@ def upgrade() -> None:
             name=op.f("ck_clients_password_is_first_party"),
         ),
         sa.CheckConstraint(
-            "id ~ '^[A-Za-z0-9._~-]{1,64}$' AND id !~* '^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$'",
+            "id ~ '^[A-Za-z0-9._~-]{1,64}$'"
+            " AND id !~* '^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$'",
             name=op.f("ck_clients_id"),
         ),
         sa.CheckConstraint("refresh_grace >= interval '0'", name=op.f("ck_clients_refresh_grace")),

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from sealwright import Claims, InvalidToken
 from starlette.requests import Request
 
+from sealwright import Claims, InvalidToken
 from service.clients.directory import ACCOUNT
 from service.errors import BearerError
 from service.revocation import Revocations

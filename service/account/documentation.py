@@ -15,7 +15,7 @@ _AWAY = {
 _BEARER: dict[int | str, dict[str, Any]] = {
     401: oauth_error(
         "RFC 6750 3.1; the challenge is in WWW-Authenticate",
-        invalid_token="the access token has been revoked",
+        invalid_token="the access token has been revoked",  # noqa: S106  # a code, no password
     ),
     403: oauth_error("RFC 6750 3.1", insufficient_scope="this takes a token with the scope account"),
     503: _AWAY,

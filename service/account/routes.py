@@ -1,6 +1,6 @@
 """/me, /sessions, /logout and the password: a user's own, with a bearer token."""
 
-from typing import Any
+from dataclasses import dataclass
 from uuid import UUID
 
 from fastapi import APIRouter
@@ -10,7 +10,7 @@ from starlette.responses import Response
 from service.account import administration as change
 from service.account.bearer import BearerGate
 from service.account.documentation import CHANGE_PASSWORD, END_SESSION, LOGOUT, LOGOUT_ALL, ME, SESSIONS
-from service.database import Database
+from service.database import Database, Row
 from service.errors import BearerError, Problem
 from service.http import PlainRoute, answer, caller_address, nothing, read_json
 from service.revocation import Revocations
@@ -25,11 +25,31 @@ def routes(
     settings: Settings, database: Database, revocations: Revocations, passwords: Passwords, gate: BearerGate
 ) -> APIRouter:
     """Return the account's endpoints."""
-    lifetime = settings.revocation_lifetime
+    account = Account(settings, database, revocations, passwords, gate)
+    router = APIRouter(route_class=PlainRoute, tags=["account"])
+    router.get("/me", **ME)(account.me)
+    router.post("/me/password", **CHANGE_PASSWORD)(account.change_password)
+    router.get("/sessions", **SESSIONS)(account.sessions)
+    router.delete("/sessions/{sid}", **END_SESSION)(account.end_session)
+    router.post("/logout", **LOGOUT)(account.logout)
+    router.post("/logout/all", **LOGOUT_ALL)(account.logout_all)
+    return router
 
-    async def me(request: Request) -> Response:
-        bearer = await gate.admit(request)
-        user = await _user(database, bearer.user_id)
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The endpoints, with what they draw on. Each begins at the gate."""
+
+    settings: Settings
+    database: Database
+    revocations: Revocations
+    passwords: Passwords
+    gate: BearerGate
+
+    async def me(self, request: Request) -> Response:
+        """Return the user of the token."""
+        bearer = await self.gate.admit(request)
+        user = await _user(self.database, bearer.user_id)
         return answer(
             {
                 "sub": str(user.id),
@@ -43,70 +63,79 @@ def routes(
             }
         )
 
-    async def change_password(request: Request) -> Response:
-        bearer = await gate.admit(request)
+    async def change_password(self, request: Request) -> Response:
+        """Set a new password; end every other session."""
+        bearer = await self.gate.admit(request)
         body = await read_json(request)
         present, new = body.get("current_password"), body.get("new_password")
         if present is None or new is None:
             raise Problem("the members current_password and new_password are both needed", status=400)
         try:
-            passwords.check_new(new)
+            self.passwords.check_new(new)
         except WeakPassword as error:
             raise Problem(str(error), status=400) from None
-        user = await _user(database, bearer.user_id)
-        right, _ = await passwords.verify(present, user.password_hash)
+        user = await _user(self.database, bearer.user_id)
+        right, _ = await self.passwords.verify(present, user.password_hash)
         if not right:
             raise Problem("current_password is wrong", status=403, detail=f"user {user.id}")
         ended = await change.change_password(
-            revocations,
+            self.revocations,
             user,
-            await passwords.hash(new),
+            await self.passwords.hash(new),
             bearer.session_id,
-            lifetime,
+            self.settings.revocation_lifetime,
             address=caller_address(request),
         )
         if ended is None:
             raise Problem("the password was changed by somebody else at the same moment", status=409)
         return answer({"sessions_ended": ended})
 
-    async def sessions(request: Request) -> Response:
-        bearer = await gate.admit(request)
-        async with database.connect() as db:
+    async def sessions(self, request: Request) -> Response:
+        """List the user's live sessions."""
+        bearer = await self.gate.admit(request)
+        async with self.database.connect() as db:
             rows = await reading.of_user(db, bearer.user_id)
         return answer({"sessions": [_session(row, bearer.session_id) for row in rows]})
 
-    async def end_session(request: Request) -> Response:
-        bearer = await gate.admit(request)
+    async def end_session(self, request: Request) -> Response:
+        """End one of the user's sessions."""
+        bearer = await self.gate.admit(request)
         session_id = _session_id(request)
-        async with database.connect() as db:
+        async with self.database.connect() as db:
             owner = session_id and await reading.owner(db, session_id)
         if session_id is None or owner != bearer.user_id:
             raise Problem("you have no session with this id", status=404)
-        await change.sign_out(revocations, session_id, "logout", lifetime, address=caller_address(request))
-        return nothing()
-
-    async def logout(request: Request) -> Response:
-        bearer = await gate.admit(request)
         await change.sign_out(
-            revocations, bearer.session_id, "logout", lifetime, address=caller_address(request)
+            self.revocations,
+            session_id,
+            "logout",
+            self.settings.revocation_lifetime,
+            address=caller_address(request),
         )
         return nothing()
 
-    async def logout_all(request: Request) -> Response:
-        bearer = await gate.admit(request)
+    async def logout(self, request: Request) -> Response:
+        """End this session."""
+        bearer = await self.gate.admit(request)
+        await change.sign_out(
+            self.revocations,
+            bearer.session_id,
+            "logout",
+            self.settings.revocation_lifetime,
+            address=caller_address(request),
+        )
+        return nothing()
+
+    async def logout_all(self, request: Request) -> Response:
+        """End every session of the user, and kill every token."""
+        bearer = await self.gate.admit(request)
         await change.sign_out_everywhere(
-            revocations, bearer.user_id, lifetime, address=caller_address(request)
+            self.revocations,
+            bearer.user_id,
+            self.settings.revocation_lifetime,
+            address=caller_address(request),
         )
         return nothing()
-
-    router = APIRouter(route_class=PlainRoute, tags=["account"])
-    router.get("/me", **ME)(me)
-    router.post("/me/password", **CHANGE_PASSWORD)(change_password)
-    router.get("/sessions", **SESSIONS)(sessions)
-    router.delete("/sessions/{sid}", **END_SESSION)(end_session)
-    router.post("/logout", **LOGOUT)(logout)
-    router.post("/logout/all", **LOGOUT_ALL)(logout_all)
-    return router
 
 
 async def _user(database: Database, user_id: UUID) -> User:
@@ -124,7 +153,7 @@ def _session_id(request: Request) -> UUID | None:
         return None
 
 
-def _session(row: Any, present: UUID) -> dict[str, object]:
+def _session(row: Row, present: UUID) -> dict[str, object]:
     return {
         "sid": str(row["sid"]),
         "current": row["sid"] == present,

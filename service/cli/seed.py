@@ -22,8 +22,8 @@ async def seed(settings: Settings) -> None:
     passwords = Passwords(settings)
     try:
         async with opened(settings) as database, database.transaction() as db:
-            await _roles_and_resource(db)
             await _clients(db)
+            await _roles_and_resource(db)
             for user in demo.USERS:
                 if await users.by_name(db, user.username) is None:
                     await users.add(
@@ -44,7 +44,9 @@ async def _roles_and_resource(db: Connection) -> None:
         if name not in known:
             await roles.add(db, name=name, scopes=scopes)
     if demo.RESOURCE not in {row["uri"] for row in await clients.resources_listed(db)}:
-        await clients.add_resource(db, uri=demo.RESOURCE, scopes=demo.RESOURCE_SCOPES, client_id=None)
+        await clients.add_resource(
+            db, uri=demo.RESOURCE, scopes=demo.RESOURCE_SCOPES, client_id=demo.SERVICE.client_id
+        )
 
 
 async def _clients(db: Connection) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import uvicorn
@@ -35,7 +35,7 @@ def serve(
     )
 
 
-def server_options(settings: Settings) -> dict[str, object]:
+def server_options(settings: Settings) -> dict[str, Any]:
     """Return how uvicorn is to run, here and in development."""
     return {
         "loop": "uvloop",

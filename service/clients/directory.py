@@ -68,15 +68,15 @@ class Directory:
         return frozenset().union(*(r.scopes for r in self.resources.values()))
 
     def may_ask(self, client: Client) -> frozenset[str]:
-        """The audiences that a client may ask for."""
+        """Return the audiences that a client may ask for."""
         return client.resources | {self.issuer} if client.first_party else client.resources
 
     def default_audience(self, client: Client) -> tuple[str, ...]:
-        """The audience of a client that asks for none."""
+        """Return the audience of a client that asks for none."""
         return (self.issuer, *client.default_resources) if client.first_party else client.default_resources
 
     def understood(self, audience: frozenset[str]) -> frozenset[str]:
-        """The scopes that mean something to any of these resources."""
+        """Return the scopes that mean something to any of these resources."""
         return frozenset().union(*(self.resources[uri].scopes for uri in audience if uri in self.resources))
 
     def serves(self, client: Client, audience: tuple[str, ...]) -> bool:

@@ -55,7 +55,8 @@ clients = sa.Table(
     ),
     # RFC 9700 4.15: `sub` is a user's id or a client_id, so no client_id may look like a user's id.
     sa.CheckConstraint(
-        "id ~ '^[A-Za-z0-9._~-]{1,64}$' AND id !~* '^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$'",
+        "id ~ '^[A-Za-z0-9._~-]{1,64}$'"
+        " AND id !~* '^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$'",
         name="id",
     ),
     sa.CheckConstraint("length(secret_sha256) = 32", name="secret_sha256"),

@@ -2,7 +2,16 @@
 
 from typing import Any
 
-from service.documentation import CLIENT_FIELDS, STRING, form, json_answer, members, oauth_error, unavailable
+from service.documentation import (
+    CLIENT_FIELDS,
+    PROVE_YOURSELF,
+    STRING,
+    form,
+    json_answer,
+    members,
+    oauth_error,
+    unavailable,
+)
 from service.http import FORM, JSON
 
 _SCOPE = {
@@ -60,7 +69,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     ),
     401: oauth_error(
         "The client did not prove itself",
-        invalid_client="client authentication failed; check the client_id and the secret, and that the client is enabled",
+        invalid_client=PROVE_YOURSELF,
     ),
     413: oauth_error("The body is larger than 64 KiB", invalid_request="the body is too large"),
     415: oauth_error(
@@ -69,7 +78,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     503: unavailable(),
 }
 
-_SECURITY = {"security": [{"basic": []}, {}]}
+_SECURITY: dict[str, Any] = {"security": [{"basic": []}, {}]}
 
 TOKEN: dict[str, Any] = {
     "summary": "Get tokens",

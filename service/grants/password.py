@@ -47,9 +47,7 @@ async def grant(parts: Parts, client: Client, request: PasswordRequest, caller: 
         if started is not None:
             return _answer(parts, client, user, started, aud, scope)
         client = _still_there(await parts.directory.refresh(), client)
-    raise Unavailable(
-        "the user's record", detail=f"user {user.id} changed during {ATTEMPTS} sign-ins in a row"
-    )
+    raise Unavailable("the user's record", detail=f"it changed during {ATTEMPTS} sign-ins in a row")
 
 
 async def _authenticate(parts: Parts, request: PasswordRequest) -> User:

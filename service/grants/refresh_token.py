@@ -4,7 +4,6 @@ import time
 from collections.abc import Awaitable, Callable
 
 from sealwright import InvalidToken
-
 from service.clients.directory import Client
 from service.errors import OAuthError
 from service.grants.answer import Caller, Parts, token_answer

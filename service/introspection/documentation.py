@@ -2,7 +2,16 @@
 
 from typing import Any
 
-from service.documentation import CLIENT_FIELDS, STRING, form, json_answer, members, oauth_error, unavailable
+from service.documentation import (
+    CLIENT_FIELDS,
+    PROVE_YOURSELF,
+    STRING,
+    form,
+    json_answer,
+    members,
+    oauth_error,
+    unavailable,
+)
 from service.http import FORM
 
 _TOKEN = {
@@ -17,7 +26,7 @@ _FORM = form(_TOKEN, ["token"], _EXAMPLES, FORM)
 _ERRORS: dict[int | str, dict[str, Any]] = {
     401: oauth_error(
         "The client did not prove itself",
-        invalid_client="client authentication failed; check the client_id and the secret, and that the client is enabled",
+        invalid_client=PROVE_YOURSELF,
     ),
     413: oauth_error("The body is larger than 64 KiB", invalid_request="the body is too large"),
     415: oauth_error(
@@ -28,7 +37,8 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 
 INTROSPECT: dict[str, Any] = {
     "summary": "Ask whether a token is good",
-    "description": "RFC 7662. A client sees its own tokens and those whose `aud` it serves; a refresh token only its own.",
+    "description": "RFC 7662. A client sees its own tokens and those whose `aud` it serves; "
+    "a refresh token only its own.",
     "responses": {
         200: json_answer(
             "Good, with its claims; or not",

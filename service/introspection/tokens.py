@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from sealwright import Claims, InvalidToken
-
 from service.clients.directory import Client, Directory
 from service.database import Database
 from service.revocation import Revocations

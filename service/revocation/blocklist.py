@@ -8,6 +8,7 @@ the old ones mean nothing.
 
 import secrets
 from collections.abc import Sequence
+from typing import cast
 from uuid import UUID
 
 from redis.asyncio import Redis
@@ -61,9 +62,10 @@ class Blocklist:
     async def look(self, timeline: UUID, named: Sequence[tuple[Kind, str]]) -> tuple[int | None, list[Kill]]:
         """Read the marker and the entries of these subjects, in one call. Marker None: there is none."""
         prefix = self._prefix(timeline)
-        marker, *values = await self._redis.mget(
+        found = await self._redis.mget(
             f"{prefix}:marker", *(f"{prefix}:{kind}:{subject}" for kind, subject in named)
         )
+        marker, *values = cast("list[str | None]", found)  # decode_responses is set
         kills = []
         for (kind, _), value in zip(named, values, strict=True):
             if value is not None:
@@ -82,7 +84,7 @@ class Blocklist:
         self, redis: Redis, timeline: UUID, entries: Sequence[Numbered], *, after: int, upto: int
     ) -> int:
         marker = -1
-        for batch, last in _batches(entries, after, upto):
+        for batch, last in _batches(entries, upto):
             prefix = self._prefix(timeline)
             keys = [f"{prefix}:marker", *(f"{prefix}:{e.kind}:{e.subject}" for e in batch)]
             arguments: list[str | int] = [after, last]
@@ -97,7 +99,10 @@ class Blocklist:
         return marker
 
     async def rebuild(self, timeline: UUID, entries: Sequence[Numbered], upto: int) -> bool:
-        """Write everything in force up to `upto`, then the marker. False: Redis lost something meanwhile, start again."""
+        """Write everything in force up to `upto`, then the marker.
+
+        False: Redis lost something meanwhile; start again.
+        """
         prefix = self._prefix(timeline)
         nonce = f"{prefix}:rebuild:{secrets.token_hex(8)}"
         # One connection without retries: a Redis that restarts meanwhile, from an older copy that may
@@ -113,7 +118,7 @@ class Blocklist:
         return None if policy == "noeviction" else str(policy)
 
 
-def _batches(entries: Sequence[Numbered], after: int, upto: int) -> list[tuple[Sequence[Numbered], int]]:
+def _batches(entries: Sequence[Numbered], upto: int) -> list[tuple[Sequence[Numbered], int]]:
     if not entries:
         return [((), upto)]
     slices = [entries[i : i + BATCH] for i in range(0, len(entries), BATCH)]

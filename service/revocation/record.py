@@ -112,7 +112,10 @@ async def head(db: Connection) -> Head:
 
 
 async def append(db: Connection, entries: Sequence[Revocation]) -> list[Numbered]:
-    """Write revocations, inside the caller's transaction. Call it last: it locks out other revokers until the commit."""
+    """Write revocations, inside the caller's transaction.
+
+    Call it last: it locks out other revokers until the commit.
+    """
     last = await db.value(_advance, count=len(entries))
     numbered = []
     for number, entry in enumerate(entries, start=last - len(entries) + 1):

@@ -19,8 +19,9 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from sealwright import Claims
 
+from sealwright import Claims
+from service.background import Background
 from service.database import Connection, Database
 from service.errors import Unavailable
 from service.revocation import record
@@ -52,7 +53,7 @@ class Revocations:
 
     def __init__(
         self, database: Database, redis_url: str, *, namespace: str, timeout: timedelta, interval: timedelta
-    ) -> None:  # noqa: ASYNC109  # of Redis, not of a coroutine
+    ) -> None:  # of Redis, not of a coroutine
         seconds = timeout.total_seconds()
         pool = BlockingConnectionPool.from_url(
             redis_url,
@@ -76,19 +77,16 @@ class Revocations:
         self._evicts: str | None = None
         self._policy_read_at = float("-inf")
         self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._background = Background()
 
     async def start(self) -> None:
         """Look at the record and the blocklist, and keep looking until `stop`."""
         await self._look()
-        self._task = asyncio.create_task(self._follow())
+        self._background.start(self._follow(), "revocations")
 
     async def stop(self) -> None:
         """Stop looking and close the connections to Redis."""
-        if self._task:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await self._background.stop()
         with contextlib.suppress(*_DOWN):
             await self._redis.aclose()
 
@@ -129,6 +127,7 @@ class Revocations:
     async def _ask_redis(self, named: Sequence[tuple[Kind, str]]) -> list[Kill] | None:
         if not self._trusted or self._timeline is None:
             return None
+        connections = self._connections
         try:
             marker, kills = await self._blocklist.look(self._timeline, named)
         except _DOWN as error:
@@ -138,7 +137,7 @@ class Revocations:
             self._distrust("the blocklist in Redis is not whole")
             return None
         # A connection made for this very call may lead to another server: then Postgres decides.
-        return kills if self._trusted else None
+        return kills if self._connections == connections else None
 
     async def _publish(self, numbered: Sequence[Numbered]) -> None:
         first, last = numbered[0].number, numbered[-1].number

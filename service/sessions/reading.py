@@ -1,13 +1,11 @@
 """Looking at sessions: a user's own, an operator's, and whether a refresh token is still good."""
 
-from collections.abc import Mapping
-from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 
 from service.clients.tables import clients
-from service.database import Connection, Statement, now
+from service.database import Connection, Row, Statement, now
 from service.sessions.rules import SessionState
 from service.sessions.tables import sessions
 from service.users.tables import users
@@ -78,14 +76,14 @@ _state = Statement(
 )
 
 
-async def of_user(db: Connection, user_id: UUID) -> list[Mapping[str, Any]]:
+async def of_user(db: Connection, user_id: UUID) -> list[Row]:
     """Return the live sessions of a user, the newest first."""
-    return list(await db.rows(_of_user, user_id=user_id))
+    return await db.rows(_of_user, user_id=user_id)
 
 
-async def listed(db: Connection, *, username: str | None, ended: bool, limit: int) -> list[Mapping[str, Any]]:
+async def listed(db: Connection, *, username: str | None, ended: bool, limit: int) -> list[Row]:
     """Return sessions, of everybody or of one user, the ended ones too if asked for."""
-    return list(await db.rows(_all, username=username, ended=ended, limit=limit))
+    return await db.rows(_all, username=username, ended=ended, limit=limit)
 
 
 async def owner(db: Connection, session_id: UUID) -> UUID | None:
@@ -94,12 +92,15 @@ async def owner(db: Connection, session_id: UUID) -> UUID | None:
     return found
 
 
-async def state(db: Connection, session_id: UUID, client_id: str) -> Mapping[str, Any] | None:
-    """Return what decides about a refresh token of this session, with Postgres's `now`; None where nothing could save it."""
+async def state(db: Connection, session_id: UUID, client_id: str) -> Row | None:
+    """Return what decides about a refresh token of this session, with Postgres's `now`.
+
+    None where nothing could save it: the user or the client is gone or disabled.
+    """
     return await db.row(_state, session_id=session_id, client_id=client_id)
 
 
-def session_state(row: Mapping[str, Any]) -> SessionState:
+def session_state(row: Row) -> SessionState:
     """Take from a row what the rules need."""
     return SessionState(
         row["jti"], row["previous_jti"], row["refreshed_at"], row["expires_at"], row["ended_at"]

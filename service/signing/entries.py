@@ -36,7 +36,7 @@ class Entry:
         return self.key.kid
 
 
-class Damaged(ValueError):  # noqa: N818 -- reads as what it says of the ring
+class Damaged(ValueError):
     """The bytes are no ring; the text says what of them is wrong."""
 
 

@@ -28,7 +28,7 @@ RSA_BITS: Final = 2048
 _PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
 
-class Unusable(ValueError):  # noqa: N818 -- reads as what it says of the key
+class Unusable(ValueError):
     """A private key that cannot sign for its entry; the text says why and holds nothing of it."""
 
 

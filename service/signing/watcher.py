@@ -1,11 +1,11 @@
 """Keeps a replica's key ring up to date: with the folder of keys, and with the time."""
 
 import asyncio
-import contextlib
 import logging
 from datetime import UTC, datetime
 from pathlib import Path
 
+from service.background import Background
 from service.signing import changes, files
 from service.signing.entries import KeyRingError
 from service.signing.ring import KeyRing, read
@@ -28,7 +28,7 @@ class KeyRingWatcher:
         self._ring: KeyRing | None = None
         self._problem: str | None = None
         self._untidy: str | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._background = Background()
 
     @property
     def ring(self) -> KeyRing:
@@ -48,15 +48,11 @@ class KeyRingWatcher:
             KeyRingError: the ring cannot be used; nothing is started.
         """
         await asyncio.to_thread(self._look)
-        self._task = asyncio.create_task(self._watch(), name="key-ring-watcher")
+        self._background.start(self._watch(), "key ring")
 
     async def stop(self) -> None:
         """Stop watching; the ring stays usable."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await self._background.stop()
 
     async def _watch(self) -> None:
         while True:

@@ -7,7 +7,6 @@ from typing import get_args
 from uuid import UUID
 
 from sealwright import Algorithm, Claims, Expectations, InvalidToken, check_registered, verify, verify_signed
-
 from service.signing import KeyRingWatcher
 
 ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)

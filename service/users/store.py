@@ -1,10 +1,9 @@
 """User rows: found, added, changed."""
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -184,7 +183,7 @@ def _epoch(row: Row | None) -> int | None:
     return None if row is None else row["epoch"]
 
 
-def _user(row: Mapping[str, Any] | None) -> User | None:
+def _user(row: Row | None) -> User | None:
     if row is None:
         return None
     fields = {name: row[name] for name in ("id", "username", "email", "password_hash", "epoch", "created_at")}

@@ -1,0 +1,86 @@
+"""Real servers for the whole run, one deployment with two workers for each test process."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from os import environ  # noqa: TID251  # the one way to tell xdist's workers
+
+import httpx2
+import pytest
+
+from tests.support.client import Api
+from tests.support.deployment import Deployment, Server, drop_database, new_database
+from tests.support.servers import running
+
+_held = ExitStack()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Once for all processes of the run: the first starts the servers, the workers are told by their environment.
+    if hasattr(config, "workerinput") or config.option.collectonly:
+        return
+    urls = _held.enter_context(running(environ.get("TEST_DATABASE_URL"), environ.get("TEST_REDIS_URL")))
+    environ["TEST_DATABASE_URL"], environ["TEST_REDIS_URL"] = urls.database, urls.redis
+    config.stash[_KIND] = urls.kind
+
+
+_KIND = pytest.StashKey[str]()
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"servers: {config.stash.get(_KIND, 'none')}"
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        _held.close()
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def server_urls() -> tuple[str, str]:
+    """The URLs of PostgreSQL and Redis, shared by all tests."""
+    return environ["TEST_DATABASE_URL"], environ["TEST_REDIS_URL"]
+
+
+@pytest.fixture
+def empty_database(server_urls: tuple[str, str]) -> Iterator[str]:
+    """The URL of a new database with nothing in it."""
+    url = new_database(server_urls[0])
+    yield url
+    drop_database(server_urls[0], url)
+
+
+@pytest.fixture(scope="session")
+def deployment(
+    server_urls: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
+    """A migrated and seeded deployment of this test process."""
+    url = new_database(server_urls[0])
+    made = Deployment(url, server_urls[1], tmp_path_factory.mktemp("deployment"), "http://localhost:8000")
+    made.prepare()
+    yield made
+    drop_database(server_urls[0], url)
+
+
+@pytest.fixture(scope="session")
+def server(deployment: Deployment) -> Iterator[Server]:
+    """The deployment's two workers."""
+    with deployment.serving(workers=2) as running_server:
+        yield running_server
+
+
+@pytest.fixture
+def http(server: Server) -> Iterator[httpx2.Client]:
+    """A client of the service that goes to either worker as the connections fall."""
+    with httpx2.Client(base_url=server.url, timeout=20) as client:
+        yield client
+
+
+@pytest.fixture
+def api(http: httpx2.Client) -> Api:
+    """The service, spoken to."""
+    return Api(http)

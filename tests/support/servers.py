@@ -1,0 +1,65 @@
+"""Which PostgreSQL and Redis the suite runs on: those it is given, else Docker's, else the embedded ones."""
+
+import shutil
+import subprocess
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from service import embedded
+
+
+@dataclass(frozen=True)
+class Urls:
+    """Where the two servers are reached; the role may create databases."""
+
+    database: str
+    redis: str
+    kind: str
+
+
+@contextmanager
+def running(database_url: str | None, redis_url: str | None) -> Iterator[Urls]:
+    """Yield servers; stop what was started here."""
+    if database_url and redis_url:
+        yield Urls(database_url, redis_url, "the given servers")
+        return
+    with ExitStack() as stack:
+        urls = _in_docker(stack) if _docker_answers() else None
+        if urls is None:
+            directory = Path(tempfile.mkdtemp(prefix="sealwright-tests-"))
+            stack.callback(shutil.rmtree, directory, ignore_errors=True)
+            servers = stack.enter_context(embedded.start(directory, fsync=False))
+            urls = Urls(servers.database_url, servers.redis_url, "embedded servers")
+        yield urls
+
+
+def _docker_answers() -> bool:
+    docker = shutil.which("docker")
+    if docker is None:
+        return False
+    asked = subprocess.run([docker, "info"], capture_output=True, timeout=20, check=False)
+    return asked.returncode == 0
+
+
+def _in_docker(stack: ExitStack) -> Urls | None:
+    """Start both in containers, or return None, with the reason told, if they cannot be."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # testcontainers' own
+        try:
+            from testcontainers.community.postgres import PostgresContainer
+            from testcontainers.community.redis import RedisContainer
+
+            postgres = stack.enter_context(PostgresContainer("postgres:18", driver=None))
+            redis = stack.enter_context(RedisContainer("redis:8"))
+        # Whatever keeps Docker from starting them, the embedded ones serve as well.
+        except Exception as error:  # noqa: BLE001
+            stack.close()
+            warnings.warn(f"Docker answers, but its images do not start ({error})", stacklevel=1)
+            return None
+        url = postgres.get_connection_url()
+        host, port = redis.get_container_host_ip(), redis.get_exposed_port(6379)
+        return Urls(url, f"redis://{host}:{port}/0", "Docker containers")
