@@ -34,6 +34,7 @@ _columns = (
     sessions.c.user_agent,
     sessions.c.ended_at,
     sessions.c.end_reason,
+    _alive.label("alive"),
 )
 _joined = (
     sa.select(*_columns)
@@ -51,6 +52,7 @@ _all = Statement(
         sa.or_(sa.bindparam("ended", type_=sa.Boolean), _alive),
     ).limit(sa.bindparam("limit", type_=sa.Integer))
 )
+_story = Statement(_joined.where(sessions.c.id == sa.bindparam("session_id", type_=sa.Uuid)))
 _owner = Statement(
     sa.select(sessions.c.user_id).where(sessions.c.id == sa.bindparam("session_id", type_=sa.Uuid))
 )
@@ -84,6 +86,11 @@ async def of_user(db: Connection, user_id: UUID) -> list[Row]:
 async def listed(db: Connection, *, username: str | None, ended: bool, limit: int) -> list[Row]:
     """Return sessions, of everybody or of one user, the ended ones too if asked for."""
     return await db.rows(_all, username=username, ended=ended, limit=limit)
+
+
+async def story(db: Connection, session_id: UUID) -> Row | None:
+    """Return one session as `listed` has it; None if there is no such session."""
+    return await db.row(_story, session_id=session_id)
 
 
 async def owner(db: Connection, session_id: UUID) -> UUID | None:

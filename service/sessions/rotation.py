@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
@@ -67,47 +67,52 @@ class Refused:
 
 Outcome: TypeAlias = Rotated | Refused
 
+_session_id = sa.bindparam("session_id", type_=sa.Uuid)
 _presented = sa.bindparam("jti", type_=sa.Uuid)
-_live = sessions.c.jti == _presented
+
+# The row as it is once its lock is ours. All that decides reads this copy, so it is evaluated after the
+# wait for the lock, clock included: evaluated before, a long wait could make a retry look like theft.
+_row = sa.select(sessions).where(sessions.c.id == _session_id).with_for_update().cte("held")
+_live = _row.c.jti == _presented
 _in_grace = sa.and_(
-    sessions.c.previous_jti == _presented,
-    sessions.c.refreshed_at > now() - sa.bindparam("grace", type_=sa.Interval),
+    _row.c.previous_jti == _presented,
+    _row.c.refreshed_at > now() - sa.bindparam("grace", type_=sa.Interval),
 )
 
 
-def _if_live(column: sa.Column[object], value: object) -> sa.Case[object]:
+def _if_live(column: sa.ColumnElement[Any], value: sa.ColumnElement[Any]) -> sa.Case[Any]:
     return sa.case((_live, value), else_=column)
 
 
-# Everything that decides stands in this one statement. While it waits for the row's lock another
-# rotation may win; Postgres then evaluates all of it again on the row as that one left it, so of any
-# number of racers one rotates and the others find themselves in the grace period. `rules.verdict` is
-# its twin in Python.
+# Of any number of racers one rotates; the others, each waiting for the lock, then find themselves in the
+# grace period. `rules.verdict` is the twin of these conditions in Python.
 _rotate = Statement(
     sa.update(sessions)
     .values(
-        jti=_if_live(sessions.c.jti, sa.bindparam("successor", type_=sa.Uuid)),
-        previous_jti=_if_live(sessions.c.previous_jti, sessions.c.jti),
-        refreshed_at=_if_live(sessions.c.refreshed_at, now()),
+        jti=_if_live(_row.c.jti, sa.bindparam("successor", type_=sa.Uuid)),
+        previous_jti=_if_live(_row.c.previous_jti, _row.c.jti),
+        refreshed_at=_if_live(_row.c.refreshed_at, now()),
         expires_at=_if_live(
-            sessions.c.expires_at,
-            sa.func.least(now() + sa.bindparam("idle", type_=sa.Interval), sessions.c.ends_at),
+            _row.c.expires_at, sa.func.least(now() + sa.bindparam("idle", type_=sa.Interval), _row.c.ends_at)
         ),
-        generation=sessions.c.generation + sa.case((_live, 1), else_=0),
-        replays=sessions.c.replays + sa.case((_live, 0), else_=1),
-        replayed_at=sa.case((_live, sessions.c.replayed_at), else_=now()),
+        generation=_row.c.generation + sa.case((_live, 1), else_=0),
+        replays=_row.c.replays + sa.case((_live, 0), else_=1),
+        replayed_at=sa.case((_live, _row.c.replayed_at), else_=now()),
     )
     .where(
-        sessions.c.id == sa.bindparam("session_id", type_=sa.Uuid),
-        sessions.c.client_id == sa.bindparam("client_id"),
-        sessions.c.client_epoch >= sa.bindparam("client_epoch", type_=sa.BigInteger),
-        sessions.c.ended_at.is_(None),
-        sessions.c.expires_at > now(),
+        sessions.c.id == _row.c.id,
+        _row.c.client_id == sa.bindparam("client_id"),
+        _row.c.client_epoch >= sa.bindparam("client_epoch", type_=sa.BigInteger),
+        _row.c.expires_at > now(),
         sa.or_(_live, _in_grace),
-        now() < sa.bindparam("deadline", type_=sa.DateTime(timezone=True)),
-        sessions.c.resources.contains(sa.bindparam("asked", type_=ARRAY(sa.Text))),
-        sessions.c.resources.overlap(sa.bindparam("allowed", type_=ARRAY(sa.Text))),
-        users.c.id == sessions.c.user_id,
+        # One expression with a column in it: a condition of its own, without one, Postgres may try beforehand.
+        sa.case(
+            (_row.c.ended_at.is_(None), now() < sa.bindparam("deadline", type_=sa.DateTime(timezone=True))),
+            else_=sa.false(),
+        ),
+        _row.c.resources.contains(sa.bindparam("asked", type_=ARRAY(sa.Text))),
+        _row.c.resources.overlap(sa.bindparam("allowed", type_=ARRAY(sa.Text))),
+        users.c.id == _row.c.user_id,
         users.c.disabled_at.is_(None),
     )
     .returning(
@@ -140,7 +145,7 @@ _locked = Statement(
         users.c.disabled_at.label("user_disabled_at"),
     )
     .join(users, users.c.id == sessions.c.user_id)
-    .where(sessions.c.id == sa.bindparam("session_id", type_=sa.Uuid))
+    .where(sessions.c.id == _session_id)
     .with_for_update(of=sessions)
 )
 

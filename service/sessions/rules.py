@@ -34,8 +34,3 @@ def verdict(state: SessionState, presented: UUID, now: datetime, grace: timedelt
     if presented == state.previous_jti and state.refreshed_at > now - grace:
         return "replay"
     return "reuse"
-
-
-def expiry(now: datetime, idle: timedelta, ends_at: datetime) -> datetime:
-    """Return when a refresh token made now is over: after `idle`, but never after its session."""
-    return min(now + idle, ends_at)
