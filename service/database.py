@@ -57,7 +57,9 @@ class Statement:
         assert isinstance(compiled, SQLCompiler)
         self.sql: str = compiled.string
         self._names: tuple[str, ...] = tuple(compiled.positiontup or ())
-        self._defaults: Mapping[str, Any] = {k: v for k, v in compiled.params.items() if v is not None}
+        self._defaults: Mapping[str, Any] = {
+            name: bind.value for name, bind in compiled.binds.items() if not bind.required
+        }
 
     def arguments(self, values: Mapping[str, Any]) -> list[Any]:
         """Return the values in the order of the statement's placeholders; a missing one is a `KeyError`."""
