@@ -1,0 +1,259 @@
+"""README.md and docs/ say what is true: their lines run, their tables are the code's, their links lead somewhere."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from service.cli import app as cli
+from service.cli.serve import plain
+from service.metadata import JWKS_PATH, PATHS
+from service.settings import PREFIX, Settings
+from tests.support.client import Api
+from tests.support.deployment import Server
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [README, *DOCS, ROOT / "keys" / "README.md", ROOT / "verifier" / "README.md"]
+
+HERE = "http://localhost:8000"
+"""Where README's service runs; a reader with another PORT writes another one."""
+
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_CODE = re.compile(r"`([^`\n]+)`")
+_LINK = re.compile(r"\]\((?!\w+://)([^)#\s]*)(?:#([^)\s]+))?\)")
+
+Block = tuple[str, str]
+
+
+def blocks(page: Path) -> list[Block]:
+    """The fenced blocks of a page, each with its language."""
+    return _FENCE.findall(page.read_text())
+
+
+def prose(page: Path) -> str:
+    """A page without its fenced blocks."""
+    return _FENCE.sub("", page.read_text())
+
+
+def rows(page: Path, first_heading: str) -> list[list[str]]:
+    """The rows of the tables of a page whose first column has this heading."""
+    found: list[list[str]] = []
+    inside = False
+    for line in prose(page).splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")] if line.startswith("|") else []
+        if cells and cells[0] == first_heading:
+            inside = True
+        elif not cells:
+            inside = False
+        elif inside and not set(cells[0]) <= {"-"}:
+            found.append(cells)
+    return found
+
+
+def pattern(shown: str) -> str:
+    """What README shows of an answer, as a regular expression: an ellipsis stands for anything."""
+    return ".*".join(re.escape(part) for part in shown.strip().split("…"))
+
+
+@pytest.fixture
+def tour(server: Server) -> list[tuple[str, str, str]]:
+    """README's shell blocks, run one after the other in one shell: the lines, what README shows, what came."""
+    steps = [
+        (lines, shown)
+        for (language, lines), (then, shown) in pairwise(blocks(README))
+        if (language, then) == ("sh", "text")
+    ]
+    end = "=== end of a step ==="
+    script = "".join(f"{lines}echo '{end}'\n" for lines, _ in steps).replace(HERE, server.url)
+    done = subprocess.run(["sh"], input=script, capture_output=True, text=True, timeout=60, check=True)
+    assert not done.stderr
+    outputs = done.stdout.split(f"{end}\n")[:-1]
+    return [(lines, shown, output) for (lines, shown), output in zip(steps, outputs, strict=True)]
+
+
+def test_the_first_minute_answers_what_the_readme_shows(tour: list[tuple[str, str, str]]) -> None:
+    assert len(tour) == len([language for language, _ in blocks(README) if language == "sh"])
+    for lines, shown, output in tour:
+        assert re.fullmatch(pattern(shown), output.strip()), f"{lines}\nanswered\n{output}"
+
+
+def test_the_first_minute_refreshes_both_tokens(tour: list[tuple[str, str, str]]) -> None:
+    answers: list[dict[str, Any]] = [
+        json.loads(output) for _, _, output in tour if '"refresh_token"' in output
+    ]
+
+    assert len(answers) == 2
+    for name in ("access_token", "refresh_token"):
+        assert len({answer[name] for answer in answers}) == 2
+
+
+def test_the_snippet_verifies_a_token_and_refuses_what_is_none(
+    api: Api, server: Server, tmp_path: Path
+) -> None:
+    [snippet] = [code for language, code in blocks(README) if language == "python"]
+    program = tmp_path / "orders.py"
+    # The issuer's name stays: the tests' service has README's, on another port.
+    program.write_text(snippet.replace(f"{HERE}/", f"{server.url}/"))
+
+    def run(token: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, program, token], capture_output=True, text=True, timeout=20, check=False
+        )
+
+    tokens = api.sign_in()
+    accepted, refused = run(tokens.access), run(tokens.refresh)
+
+    assert accepted.stdout == f"{tokens.claims['sub']} may account orders:read orders:write\n"
+    assert (accepted.returncode, accepted.stderr) == (0, "")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.startswith("401 invalid_token: type")
+
+
+def test_the_table_of_endpoints_is_the_openapi_document(http: httpx2.Client) -> None:
+    written = [_CODE.findall(cells[0])[0] for cells in rows(README, "method and path")]
+    paths: dict[str, dict[str, Any]] = http.get("/openapi.json").json()["paths"]
+    served = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
+    # Answered before routing; the document may tell of them or not.
+    served |= {f"GET {path}" for path in (JWKS_PATH, *PATHS)}
+
+    assert len(written) == len(set(written))
+    assert set(written) == served
+
+
+def test_the_documents_before_routing_are_served(http: httpx2.Client) -> None:
+    for path in (JWKS_PATH, *PATHS):
+        assert http.get(path).status_code == 200
+
+
+def test_the_required_variables_are_those_of_the_settings() -> None:
+    required = {PREFIX + name.upper() for name, field in Settings.model_fields.items() if field.is_required()}
+    tabled = [cells for cells in rows(README, "variable") if len(cells) == 2]
+
+    assert {_CODE.findall(name)[0] for name, _ in tabled} == required
+
+
+def test_the_defaults_are_those_of_the_settings() -> None:
+    tabled = [cells for cells in rows(README, "variable") if len(cells) == 3]
+
+    assert tabled
+    for variable, default, _ in tabled:
+        field = Settings.model_fields[variable.strip("`").removeprefix(PREFIX).lower()]
+        assert default == f"`{plain(field.default)}`", variable
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_variable_that_a_page_names_exists(page: Path) -> None:
+    named = set(re.findall(rf"{PREFIX}[A-Z_]+", page.read_text()))
+
+    assert named <= {PREFIX + name.upper() for name in Settings.model_fields}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_that_a_page_names_exists(page: Path) -> None:
+    in_prose = [code for code in _CODE.findall(prose(page)) if code.startswith("sealwright ")]
+    # An indented line is code as well.
+    in_blocks = re.findall(r"^ *(sealwright [a-z].*)$", page.read_text(), re.MULTILINE)
+
+    for line in [*in_prose, *in_blocks]:
+        assert unknown(shlex.split(line, comments=True)[1:]) is None, line
+
+
+def test_the_table_of_commands_is_the_command_line() -> None:
+    tabled = [_CODE.findall(cells[0])[0].removeprefix("sealwright ") for cells in rows(README, "command")]
+
+    assert sorted(tabled) == sorted(commands(root()))
+
+
+@cache
+def root() -> Any:
+    return get_command(cli)
+
+
+def commands(group: Any, *before: str) -> list[str]:
+    """Every command that does something, by its words."""
+    if not isinstance(group, TyperGroup):
+        return [" ".join(before)]
+    return [words for name, sub in group.commands.items() for words in commands(sub, *before, name)]
+
+
+def unknown(words: list[str]) -> str | None:
+    """The first word of a command line that the command does not know, if there is one."""
+    command = root()
+    for word in words:
+        if word.startswith("-"):
+            options = {option for parameter in command.params for option in parameter.opts}
+            if word.partition("=")[0] not in options | {"--help"}:
+                return word
+        elif isinstance(command, TyperGroup):
+            if word not in command.commands:
+                return word
+            command = command.commands[word]
+    return None
+
+
+def test_a_command_that_does_not_exist_would_be_noticed() -> None:
+    assert unknown(["keys", "rotate"]) is None
+    assert unknown(["keys", "forge"]) == "forge"
+    assert unknown(["serve", "--wrokers", "4"]) == "--wrokers"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
+    for path, anchor in _LINK.findall(prose(page)):
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), path
+        assert not anchor or anchor in headings(target), f"{path}#{anchor}"
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors of a page's headings."""
+    found = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
+@pytest.mark.parametrize("page", [README, *DOCS], ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_file_that_a_page_names_is_there(page: Path) -> None:
+    # `sessions/rotation.py` is in service/; a path that begins with a slash is one of the service's URLs.
+    named = [
+        code
+        for code in _CODE.findall(prose(page))
+        if re.fullmatch(r"\w[\w.-]*(/[\w.-]+)*(/|\.py|\.md)", code) and code not in MADE
+    ]
+
+    for path in named:
+        assert (ROOT / path).exists() or (ROOT / "service" / path).exists(), path
+
+
+MADE = {".sealwright/", "orders.py", "NNNN-title.md"}
+"""Files that come into being when one does what the pages say."""
+
+
+def test_every_decision_has_its_four_parts_and_stands_in_the_index() -> None:
+    folder = ROOT / "docs" / "decisions"
+    index = (folder / "README.md").read_text()
+    pages = sorted(folder.glob("[0-9]*.md"))
+
+    assert [page.name[:4] for page in pages] == [f"{n:04}" for n in range(1, len(pages) + 1)]
+    for page in pages:
+        parts = re.findall(r"^## (.+)$", page.read_text(), re.MULTILINE)
+        assert parts == ["Context", "Decision", "Consequences", "Alternatives"], page.name
+        assert f"({page.name})" in index
+
+
+def test_the_make_targets_that_the_readme_names_exist() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"^make ([a-z]+)|`make ([a-z]+)", README.read_text(), re.MULTILINE))
+
+    assert {first or second for first, second in named} <= targets
