@@ -79,9 +79,13 @@ _since = Statement(
     )
 )
 
-_wanted = sa.func.unnest(
-    sa.bindparam("kinds", type_=ARRAY(sa.Text)), sa.bindparam("subjects", type_=ARRAY(sa.Text))
-).table_valued("kind", "subject")
+_wanted = (
+    sa.func.unnest(
+        sa.bindparam("kinds", type_=ARRAY(sa.Text)), sa.bindparam("subjects", type_=ARRAY(sa.Text))
+    )
+    .table_valued("kind", "subject")
+    .render_derived()
+)
 _find = Statement(
     sa.select(revocations.c.kind, revocations.c.epoch)
     .join(_wanted, sa.and_(revocations.c.kind == _wanted.c.kind, revocations.c.subject == _wanted.c.subject))
