@@ -1,8 +1,10 @@
 """The `sealwright` command: run the service and look after its keys, users, clients and sessions."""
 
+import sys
+
 import typer
 
-from service.cli import dev, keys, serve
+from service.cli import clients, dev, keys, resources, roles, serve, sessions, token, users
 
 app = typer.Typer(
     name="sealwright",
@@ -17,8 +19,18 @@ app.command()(serve.serve)
 app.command()(serve.migrate)
 app.command()(serve.settings)
 app.add_typer(keys.app, name="keys")
+app.add_typer(users.app, name="users")
+app.add_typer(roles.app, name="roles")
+app.add_typer(clients.app, name="clients")
+app.add_typer(resources.app, name="resources")
+app.add_typer(sessions.app, name="sessions")
+app.add_typer(token.app, name="token")
 
 
 def main() -> None:
     """Run the command line."""
+    try:
+        "".join(sys.argv).encode()
+    except UnicodeEncodeError:
+        sys.exit("An argument is not UTF-8 text.")
     app()

@@ -35,7 +35,9 @@ async def opened(settings: Settings) -> AsyncIterator[Database]:
 
 
 @asynccontextmanager
-async def revoking(settings: Settings, database: Database) -> AsyncIterator[Revocations]:
+async def revoking(
+    settings: Settings, database: Database, *, follow: bool = True
+) -> AsyncIterator[Revocations]:
     """Lend the revocations, so that a command's change is on the blocklist when it ends."""
     revocations = Revocations(
         database,
@@ -44,7 +46,7 @@ async def revoking(settings: Settings, database: Database) -> AsyncIterator[Revo
         timeout=settings.redis_timeout,
         interval=settings.watch_interval,
     )
-    await revocations.start()
+    await revocations.start(follow=follow)
     try:
         yield revocations
     finally:
@@ -68,3 +70,19 @@ def run(work: Callable[[Settings, Database], Awaitable[T]]) -> T:
         output.fail(f"Postgres cannot be reached ({error.detail}); check {PREFIX}DATABASE_URL")
     except ValueError as error:
         output.fail(str(error))
+
+
+def run_revoking(work: Callable[[Settings, Database, Revocations], Awaitable[T]]) -> T:
+    """Do the work of a command that revokes; what it revoked holds everywhere when the command has ended."""
+
+    async def main(settings: Settings, database: Database) -> T:
+        async with revoking(settings, database, follow=False) as revocations:
+            result = await work(settings, database, revocations)
+            if revocations.problem:
+                output.say(
+                    f"The blocklist is not in use ({revocations.problem}): "
+                    "the services learn of this from Postgres, within a second."
+                )
+            return result
+
+    return run(main)

@@ -9,8 +9,11 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+_UNBOUNDED = 100_000  # columns
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -32,16 +35,26 @@ def rows(items: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_json:
         document(list(items))
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(column.replace("_", " "), overflow="fold")
+    for place, column in enumerate(columns):
+        # What names the row is copied into the next command, so it stays whole.
+        table.add_column(column.replace("_", " "), overflow="fold", no_wrap=place == 0)
     for item in items:
-        table.add_row(*(_cell(item.get(column)) for column in columns))
-    Console(highlight=False).print(table)
+        table.add_row(*(plain_text(_cell(item.get(column))) for column in columns))
+    # In a pipe a row is a line, however long.
+    Console(highlight=False, width=None if sys.stdout.isatty() else _UNBOUNDED).print(table)
 
 
 def document(value: object) -> None:
-    """Print one JSON value on stdout."""
-    sys.stdout.write(json.dumps(value, indent=2, default=_plain, ensure_ascii=False) + "\n")
+    """Print one JSON value on stdout, in ASCII: whatever is in it commands no terminal and fits any encoding."""
+    sys.stdout.write(json.dumps(value, indent=2, default=_plain) + "\n")
+
+
+def plain_text(value: str) -> Text:
+    """Return text as it is to be shown: no markup in it counts, and what would command a terminal is spelled out.
+
+    A user agent, or a claim of a token that nobody has verified, is a stranger's.
+    """
+    return Text("".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in value))
 
 
 def _cell(value: object) -> str:

@@ -34,6 +34,7 @@ _add = Statement(
     )
 )
 _all = Statement(sa.select(clients).order_by(clients.c.id))
+_by_id = Statement(sa.select(clients).where(clients.c.id == sa.bindparam("client_id")))
 _epoch_raised = sa.update(clients).where(clients.c.id == sa.bindparam("client_id")).returning(clients.c.epoch)
 _disable = Statement(
     _epoch_raised.values(epoch=clients.c.epoch + 1, disabled_at=now()).where(clients.c.disabled_at.is_(None))
@@ -98,6 +99,11 @@ async def add(
 async def listed(db: Connection) -> list[Row]:
     """Return all clients by id."""
     return await db.rows(_all)
+
+
+async def by_id(db: Connection, client_id: str) -> Row | None:
+    """Find a client."""
+    return await db.row(_by_id, client_id=client_id)
 
 
 async def disable(db: Connection, client_id: str) -> int | None:

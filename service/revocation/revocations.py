@@ -79,10 +79,11 @@ class Revocations:
         self._wake = asyncio.Event()
         self._background = Background()
 
-    async def start(self) -> None:
-        """Look at the record and the blocklist, and keep looking until `stop`."""
+    async def start(self, *, follow: bool = True) -> None:
+        """Look at the record and the blocklist, and keep looking until `stop`; a command looks once."""
         await self._look()
-        self._background.start(self._follow(), "revocations")
+        if follow:
+            self._background.start(self._follow(), "revocations")
 
     async def stop(self) -> None:
         """Stop looking and close the connections to Redis."""

@@ -6,7 +6,16 @@ from datetime import timedelta
 from typing import get_args
 from uuid import UUID
 
-from sealwright import Algorithm, Claims, Expectations, InvalidToken, check_registered, verify, verify_signed
+from sealwright import (
+    Algorithm,
+    Claims,
+    Expectations,
+    InvalidToken,
+    Registered,
+    check_registered,
+    verify,
+    verify_signed,
+)
 from service.signing import KeyRingWatcher
 
 ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
@@ -61,8 +70,17 @@ class TokenReader:
         claims = check_registered(
             payload, issuer=self._issuer, audience=self._issuer, now=time.time(), leeway=self._leeway
         )
-        try:
-            session_id, jti = UUID(claims.sid), UUID(claims.jti)
-        except (TypeError, ValueError):
-            raise InvalidToken("claims", "sid and jti of a refresh token are UUIDs") from None
-        return Refresh(claims.client_id, session_id, jti, claims.sub, claims.iat, claims.exp, claims.scope)
+        return as_refresh(claims)
+
+
+def as_refresh(claims: Registered) -> Refresh:
+    """Take from the claims of a refresh token what is its own.
+
+    Raises:
+        InvalidToken: there is no session in them.
+    """
+    try:
+        session_id, jti = UUID(claims.sid), UUID(claims.jti)
+    except (TypeError, ValueError):
+        raise InvalidToken("claims", "sid and jti of a refresh token are UUIDs") from None
+    return Refresh(claims.client_id, session_id, jti, claims.sub, claims.iat, claims.exp, claims.scope)

@@ -1,0 +1,104 @@
+"""What may be registered: the forms of names and secrets, as they stand on the wire. Pure functions."""
+
+import re
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from service.clients.directory import ACCOUNT
+from service.clients.store import GRANT_TYPES, is_user_id
+
+_SCOPE = re.compile(r"[!#-\[\]-~]{1,128}")  # RFC 6749 3.3; of a bounded length, for it goes into tokens
+_CLIENT_ID = re.compile(r"[A-Za-z0-9._~-]{1,64}")
+_SECRET = re.compile(r"[ -~]+")  # RFC 6749 A.2
+_ABSOLUTE = re.compile(
+    r"(?i)[a-z][a-z0-9+.-]*:(?:[a-z0-9._~:/?\[\]@!$&'()*+,;=-]|%[0-9a-f]{2})+"
+)  # RFC 3986 4.3
+_MAX_URI = 512
+_MIN_SECRET = 32
+
+
+class NotAllowed(ValueError):
+    """Something cannot be registered as it is; the text says why and what would do."""
+
+
+def check_scopes(scopes: Iterable[str]) -> None:
+    """Refuse what is no scope token."""
+    for scope in scopes:
+        if not _SCOPE.fullmatch(scope):
+            raise NotAllowed(
+                f"{scope!r} cannot be a scope: 1 to 128 ASCII characters, without spaces, quotes and backslashes; "
+                "name each scope by an option of its own"
+            )
+
+
+def check_resource(uri: str, scopes: Iterable[str], issuer: str) -> None:
+    """Refuse what no resource may be (RFC 8707 2), and the issuer, which is one by itself."""
+    if uri.rstrip("/").lower() == issuer.lower():
+        raise NotAllowed("The issuer is a resource by itself; it needs no row")
+    if len(uri) > _MAX_URI or not _is_absolute(uri):
+        raise NotAllowed(
+            f"A resource is an absolute URI without a fragment, of at most {_MAX_URI} characters, "
+            "e.g. https://orders.example.com"
+        )
+    check_scopes(scopes)
+    if ACCOUNT in scopes:
+        raise NotAllowed(
+            f"The scope {ACCOUNT} is the issuer's own: it lets a token change its user's account"
+        )
+
+
+def _is_absolute(uri: str) -> bool:
+    if not _ABSOLUTE.fullmatch(uri):
+        return False
+    try:
+        parts = urlsplit(uri)
+        return parts.scheme not in {"http", "https"} or bool(parts.hostname)
+    except ValueError:  # of a host in brackets that is no address
+        return False
+
+
+def check_client(
+    client_id: str,
+    *,
+    public: bool,
+    grant_types: Iterable[str],
+    first_party: bool,
+    scopes: Iterable[str],
+    default_scopes: Iterable[str],
+    resources: Iterable[str],
+    default_resources: Iterable[str],
+) -> None:
+    """Refuse a client that could not work, or that nobody should have."""
+    if not _CLIENT_ID.fullmatch(client_id):
+        raise NotAllowed("A client_id is 1 to 64 of the characters A-Z a-z 0-9 . _ ~ -")
+    if is_user_id(client_id):
+        raise NotAllowed("A client_id must not have the form of a user's id, or tokens of both look alike")
+    for grant_type in grant_types:
+        if grant_type not in GRANT_TYPES:
+            raise NotAllowed(f"There is no grant {grant_type!r}; choose from: {', '.join(GRANT_TYPES)}")
+    if public and "client_credentials" in grant_types:
+        raise NotAllowed(
+            "A public client cannot have client_credentials: it has nothing to prove itself with"
+        )
+    if not first_party and "password" in grant_types:
+        raise NotAllowed("The password grant is for first-party clients only; if it is ours: --first-party")
+    check_scopes([*scopes, *default_scopes])
+    _check_among(default_scopes, scopes, "scope")
+    _check_among(default_resources, resources, "resource")
+
+
+def check_secret(secret: str) -> None:
+    """Refuse a secret that was not made at random: it is kept under a fast hash."""
+    if len(secret) < _MIN_SECRET:
+        raise NotAllowed(
+            f"The secret is too short: give at least {_MIN_SECRET} random characters, "
+            "or leave it out and have one made"
+        )
+    if not _SECRET.fullmatch(secret):
+        raise NotAllowed("A client secret holds printable ASCII only (RFC 6749 A.2)")
+
+
+def _check_among(defaults: Iterable[str], all_: Iterable[str], what: str) -> None:
+    missing = [name for name in defaults if name not in all_]
+    if missing:
+        raise NotAllowed(f"A default {what} must be one of the client's: give --{what} {missing[0]} as well")

@@ -1,0 +1,48 @@
+"""Why a token is dead, for operators: the record knows the reason, the blocklist only the fact."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from sealwright import Claims
+from service.database import Connection, Statement
+from service.revocation.entries import Kill, Kind, dead, subjects
+from service.revocation.tables import revocations
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """A revocation that kills a token."""
+
+    kind: Kind
+    reason: str
+    revoked_at: datetime
+
+
+_wanted = (
+    sa.func.unnest(
+        sa.bindparam("kinds", type_=ARRAY(sa.Text)), sa.bindparam("subjects", type_=ARRAY(sa.Text))
+    )
+    .table_valued("kind", "subject")
+    .render_derived()
+)
+_found = Statement(
+    sa.select(revocations.c.kind, revocations.c.epoch, revocations.c.reason, revocations.c.revoked_at)
+    .join(_wanted, sa.and_(revocations.c.kind == _wanted.c.kind, revocations.c.subject == _wanted.c.subject))
+    .order_by(revocations.c.number)
+)
+
+
+async def cause(db: Connection, claims: Claims) -> Cause | None:
+    """Return the first revocation that kills an access token; None if it is not revoked.
+
+    The record keeps a revocation a little longer than the tokens that it kills could live.
+    """
+    named = subjects(claims)
+    rows = await db.rows(_found, kinds=[kind for kind, _ in named], subjects=[name for _, name in named])
+    for row in rows:
+        if dead(claims, [Kill(row["kind"], row["epoch"])]):
+            return Cause(row["kind"], row["reason"], row["revoked_at"])
+    return None
