@@ -123,7 +123,12 @@ async def _ready(host: str, port: int) -> None:
 
 
 def _refuse_production() -> None:
-    given = load(issuer="https://localhost", database_url="", redis_url="")
+    # The rest of the environment is looked at, too, before anything is begun.
+    later = {
+        "database_url": f"postgresql://sealwright:later@{_HOST}/sealwright",
+        "redis_url": f"redis://{_HOST}/0",
+    }
+    given = load(issuer="https://localhost", **later)
     if "environment" in given.model_fields_set and not given.development:
         output.fail(
             f"{PREFIX}ENVIRONMENT says production: `sealwright dev` is for development, with passwords that "
