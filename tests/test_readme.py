@@ -20,7 +20,7 @@ from service.cli.serve import plain
 from service.metadata import JWKS_PATH, PATHS
 from service.settings import PREFIX, Settings
 from tests.support.client import Api
-from tests.support.deployment import Server
+from tests.support.deployment import Deployment, Server
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -121,6 +121,37 @@ def test_the_snippet_verifies_a_token_and_refuses_what_is_none(
     assert refused.stderr.startswith("401 invalid_token: type")
 
 
+def test_the_lines_for_a_real_deployment_make_one(
+    server_urls: tuple[str, str], empty_database: str, tmp_path: Path
+) -> None:
+    made = Deployment(empty_database, server_urls[1], tmp_path, HERE)
+    lines = [
+        shlex.split(line, comments=True)
+        for language, block in blocks(README)
+        if not language
+        for line in joined(block).splitlines()
+        if line.startswith("sealwright ")
+    ]
+    assert ["sealwright", "serve", "--workers", "4"] in lines
+
+    for _, *words in lines:
+        if words[:2] == ["users", "add"]:
+            made.cli(*words, "--password-stdin", stdin="correct horse battery staple\n")
+        elif words[0] != "serve":
+            made.cli(*words)
+    with made.serving(workers=1) as own, httpx2.Client(base_url=own.url, timeout=20) as http:
+        tokens = Api(http).sign_in("bob", "correct horse battery staple", client_id="shop")
+
+    assert tokens.body["scope"] == "account orders:read"
+    assert tokens.claims["aud"] == [HERE, "https://orders.example.com"]
+    assert tokens.claims["roles"] == ["buyer"]
+
+
+def joined(text: str) -> str:
+    """The lines of a shell, continued ones made one."""
+    return re.sub(r"\\\n\s*", "", text)
+
+
 def test_the_table_of_endpoints_is_the_openapi_document(http: httpx2.Client) -> None:
     written = [_CODE.findall(cells[0])[0] for cells in rows(README, "method and path")]
     paths: dict[str, dict[str, Any]] = http.get("/openapi.json").json()["paths"]
@@ -164,14 +195,19 @@ def test_every_variable_that_a_page_names_exists(page: Path) -> None:
 def test_every_command_that_a_page_names_exists(page: Path) -> None:
     in_prose = [code for code in _CODE.findall(prose(page)) if code.startswith("sealwright ")]
     # An indented line is code as well.
-    in_blocks = re.findall(r"^ *(sealwright [a-z].*)$", page.read_text(), re.MULTILINE)
+    in_blocks = re.findall(r"^ *(sealwright [a-z].*)$", joined(page.read_text()), re.MULTILINE)
 
     for line in [*in_prose, *in_blocks]:
         assert unknown(shlex.split(line, comments=True)[1:]) is None, line
 
 
 def test_the_table_of_commands_is_the_command_line() -> None:
-    tabled = [_CODE.findall(cells[0])[0].removeprefix("sealwright ") for cells in rows(README, "command")]
+    tabled = []
+    for cells in rows(README, "command"):
+        # `sealwright users add`, `list`: the others are of the first one's group.
+        first, *others = _CODE.findall(cells[0])
+        *group, command = first.split()[1:]
+        tabled += [" ".join([*group, name]) for name in (command, *others)]
 
     assert sorted(tabled) == sorted(commands(root()))
 
