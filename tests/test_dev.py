@@ -8,8 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import httpx2
 import pytest
 
 from service.embedded import ports
+from tests.support.processes import eventually, is_running
 
 SEALWRIGHT = Path(sys.executable).with_name("sealwright")
 LAST_LINE = "Ctrl-C stops everything"
@@ -85,22 +85,6 @@ def refused(folder: Path, *options: str, **settings: str) -> str:
     assert done.returncode == 1
     assert done.stdout == ""
     return done.stderr
-
-
-def is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    status = Path(f"/proc/{pid}/stat")
-    return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"
-
-
-def eventually(condition: Callable[[], bool], *, within: float) -> None:
-    deadline = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {within} s"
-        time.sleep(0.02)
 
 
 def nothing_is_left(of: Dev) -> bool:

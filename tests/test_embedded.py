@@ -9,8 +9,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ import redis
 from service import embedded
 from service.embedded import binaries, home, ports
 from service.embedded.servers import Servers
+from tests.support.processes import eventually, is_running
 
 _LINUX = sys.platform == "linux"
 
@@ -63,21 +63,6 @@ def sql(url: str, statement: str) -> str:
 def redis_says(url: str, *command: str) -> object:
     with redis.Redis.from_url(url, decode_responses=True) as client:
         return client.execute_command(*command)
-
-
-def is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z" if _LINUX else True
-    except (ProcessLookupError, FileNotFoundError):
-        return False
-
-
-def eventually(condition: Callable[[], bool], *, within: float) -> None:
-    deadline = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {within} s"
-        time.sleep(0.02)
 
 
 def all_gone(pids: dict[str, int]) -> bool:
