@@ -43,6 +43,8 @@ def _issuer(url: str) -> str:
         raise ValueError("write the issuer without a slash at the end: tokens carry it letter for letter")
     if parts.path:
         raise ValueError("an issuer with a path is not supported: give Sealwright a host name of its own")
+    if "@" in parts.netloc:
+        raise ValueError("an issuer has no user name or password in it: every token shows it to everybody")
     return url
 
 
@@ -50,6 +52,38 @@ def _namespace(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name):
         raise ValueError("use 1 to 64 letters, digits, dots, dashes or underscores")
     return name
+
+
+def _server(form: str, *schemes: str) -> AfterValidator:
+    """Refuse a URL that the drivers would misread, in words that quote nothing of it.
+
+    A `/`, `?`, `#` or `[` that is not encoded ends a password early; its beginning then passes for a port, which
+    the drivers quote when they refuse it.
+    """
+
+    def check(secret: SecretStr) -> SecretStr:
+        try:
+            parts = urlsplit(secret.get_secret_value())
+        except ValueError:
+            parts = urlsplit("")
+        hosts = parts.netloc.rpartition("@")[2].split(",")  # Postgres may have several
+        if (
+            parts.scheme not in schemes
+            or not all(_HOST.fullmatch(host) for host in hosts)
+            or parts.fragment
+            or "@" in parts.path + parts.query
+        ):
+            raise ValueError(
+                f"it has the form {form}; in a password, percent-encode all but letters and digits (/ is %2F)"
+            )
+        return secret
+
+    return AfterValidator(check)
+
+
+_POSTGRES = "postgresql://user:password@host:5432/name"
+_REDIS = "redis://:password@host:6379/0"
+_HOST = re.compile(r"([^\[\]:]*|\[[0-9A-Fa-f:.%]+\])(:[0-9]+)?")
 
 
 class Settings(BaseSettings):
@@ -62,11 +96,11 @@ class Settings(BaseSettings):
     issuer: Annotated[str, AfterValidator(_issuer)] = Field(
         description="The public URL of this service, the `iss` of every token. No slash at the end."
     )
-    database_url: SecretStr = Field(
-        description="PostgreSQL 15 or later: postgresql://user:password@host:5432/name"
+    database_url: Annotated[SecretStr, _server(_POSTGRES, "postgresql", "postgres")] = Field(
+        description=f"PostgreSQL 15 or later: {_POSTGRES}"
     )
-    redis_url: SecretStr = Field(
-        description="Redis or Valkey 6.2 or later, eviction policy noeviction: redis://:password@host:6379/0"
+    redis_url: Annotated[SecretStr, _server(_REDIS, "redis", "rediss", "unix")] = Field(
+        description=f"Redis or Valkey 6.2 or later, eviction policy noeviction: {_REDIS}"
     )
     redis_namespace: Annotated[str, AfterValidator(_namespace)] = Field(
         "sealwright", description="Begins every key in Redis, so that several issuers can share one."
@@ -160,10 +194,10 @@ class Settings(BaseSettings):
                 f"{PREFIX}ISSUER must be https in production (RFC 8414 2); "
                 f"for a local stack set {PREFIX}ENVIRONMENT=development"
             )
-        for name in ("access_token_lifetime", "refresh_token_idle", "session_lifetime", "watch_interval"):
-            if getattr(self, name) <= timedelta(0):
+        _refuse_absurd(self)
+        for name in _NEVER_ZERO:
+            if getattr(self, name) == timedelta(0):
                 raise ValueError(f"{PREFIX}{name.upper()} must be greater than 0")
-        _refuse_negative(self, "refresh_grace", "leeway", "jwks_max_age")
         if self.access_token_lifetime > self.max_access_token_lifetime:
             raise ValueError(
                 f"{PREFIX}ACCESS_TOKEN_LIFETIME is longer than "
@@ -206,14 +240,33 @@ class KeySettings(BaseSettings):
 
     @model_validator(mode="after")
     def _never_before(self) -> "KeySettings":
-        _refuse_negative(self, "max_access_token_lifetime", "refresh_token_idle", "leeway", "jwks_max_age")
+        _refuse_absurd(self)
         return self
 
 
-def _refuse_negative(settings: BaseSettings, *names: str) -> None:
-    for name in names:
-        if getattr(settings, name) < timedelta(0):
-            raise ValueError(f"{PREFIX}{name.upper()} must not be negative")
+_NEVER_ZERO = (
+    "access_token_lifetime",
+    "refresh_token_idle",
+    "session_lifetime",
+    "request_deadline",
+    "database_timeout",
+    "redis_timeout",
+    "watch_interval",
+    "catalog_max_age",
+    "janitor_interval",
+)
+_LONGEST = timedelta(days=36500)
+
+
+def _refuse_absurd(settings: BaseSettings) -> None:
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, timedelta):
+            if value < timedelta(0):
+                raise ValueError(f"{PREFIX}{name.upper()} must not be negative")
+            if value > _LONGEST:
+                # Added to a moment, it would leave what Python and Postgres can tell the time of.
+                raise ValueError(f"{PREFIX}{name.upper()} must not be longer than 100 years")
 
 
 class SettingsError(Exception):
