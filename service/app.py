@@ -13,7 +13,9 @@ from service.account.bearer import BearerGate
 from service.catalog import LiveCopy
 from service.clients import directory as clients
 from service.database import Database
+from service.documentation import DocumentedApp
 from service.front import Arrivals, Front
+from service.front import routes as front_routes
 from service.grants import routes as token_routes
 from service.introspection import routes as introspection
 from service.introspection import tokens as introspected
@@ -70,12 +72,14 @@ def build(settings: Settings) -> FastAPI:
             stack.callback(end_with_parent())
             yield
 
-    app = FastAPI(
+    app = DocumentedApp(
         title="Sealwright",
         summary="Issues, rotates, revokes and publishes tokens.",
         lifespan=lifespan,
         docs_url="/docs" if settings.development else None,
         redoc_url=None,
+        # A redirect would go to whatever Host the request named, with the secrets in its body.
+        redirect_slashes=False,
         openapi_url="/openapi.json" if settings.development else None,
         exception_handlers={
             errors.Refusal: errors.render,
@@ -96,5 +100,6 @@ def build(settings: Settings) -> FastAPI:
         introspection.routes(introspected.Parts(settings, database, revocations, reader), directory)
     )
     app.include_router(account.routes(settings, database, revocations, passwords, gate))
+    app.include_router(front_routes())
     app.include_router(health.routes(database, revocations, keys))
     return app

@@ -99,9 +99,9 @@ async def render(request: Request, error: Exception) -> Response:
     """Answer a refusal, an HTTPException of the framework, or a bug, in the shape the endpoint's standard asks for."""
     refusal = _refusal(error)
     if refusal.status >= 500:
-        log.warning("%s %s: %s", request.method, request.url.path, refusal.detail)
+        log.warning("%s %s: %s", request.method, _route(request), refusal.detail)
     elif refusal.detail:
-        log.info("%s %s: %s (%s)", request.method, request.url.path, refusal.description, refusal.detail)
+        log.info("%s %s: %s (%s)", request.method, _route(request), refusal.description, refusal.detail)
     if isinstance(refusal, OAuthError | BearerError):
         body: dict[str, object] = {"error": refusal.error, "error_description": refusal.description}
         media_type = "application/json"
@@ -122,6 +122,11 @@ async def render(request: Request, error: Exception) -> Response:
         }
         media_type = "application/problem+json"
     return JSONResponse(body, refusal.status, {**NO_STORE, **refusal.headers}, media_type)
+
+
+def _route(request: Request) -> str:
+    # The path as it is declared, not as it was sent: whoever sends it could put a line break or a token there.
+    return getattr(request.scope.get("route"), "path", "an unknown path")
 
 
 def _refusal(error: Exception) -> Refusal:

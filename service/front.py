@@ -2,11 +2,16 @@
 
 import asyncio
 import time
+from typing import Any
 
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.background import Background
-from service.http import ARRIVED
+from service.documentation import STRING, json_answer, members
+from service.http import ARRIVED, PlainRoute
 from service.metadata import JWKS_PATH, PATHS
 from service.settings import Settings
 from service.signing import KeyRingWatcher
@@ -99,6 +104,71 @@ class Front:
             headers.append((b"content-length", str(len(body)).encode()))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+
+def routes() -> APIRouter:
+    """Return the documents' routes: for the OpenAPI page, and so that any other method is a 405."""
+    router = APIRouter(route_class=PlainRoute, tags=["documents"])
+    router.get(JWKS_PATH, **_JWKS)(_answered_in_front)
+    for path in PATHS:
+        router.get(path, **_METADATA)(_answered_in_front)
+    return router
+
+
+async def _answered_in_front(request: Request) -> Response:
+    raise AssertionError(f"{request.url.path} is answered before routing")
+
+
+_URL = {"type": "string", "format": "uri"}
+_JWKS: dict[str, Any] = {
+    "summary": "The public keys",
+    "description": "RFC 7517: the next key, the active one, and retired ones that tokens still carry. May be kept for "
+    "the max-age of Cache-Control; then ask again with If-None-Match.",
+    "responses": {
+        200: json_answer(
+            "The key set",
+            members("keys", keys={"type": "array", "items": {"type": "object"}}),
+            {
+                "keys": [
+                    {
+                        "kty": "RSA",
+                        "n": "0vx7agoe…",
+                        "e": "AQAB",
+                        "use": "sig",
+                        "alg": "RS256",
+                        "kid": "NzbLsXh8…",
+                    }
+                ]
+            },
+        ),
+        304: {"description": "Nothing has changed since the ETag in If-None-Match"},
+    },
+}
+_METADATA: dict[str, Any] = {
+    "summary": "What this issuer can do, and where",
+    "description": "RFC 8414; the same document at both paths.",
+    "responses": {
+        200: json_answer(
+            "The metadata",
+            members(
+                "issuer",
+                "token_endpoint",
+                "jwks_uri",
+                "response_types_supported",
+                issuer=_URL,
+                token_endpoint=_URL,
+                jwks_uri=_URL,
+                response_types_supported={"type": "array", "items": STRING},
+            ),
+            {
+                "issuer": "http://localhost:8000",
+                "token_endpoint": "http://localhost:8000/token",
+                "jwks_uri": "http://localhost:8000/.well-known/jwks.json",
+                "response_types_supported": [],
+            },
+        )
+    },
+}
 
 
 def _matches(scope: Scope, etag: bytes) -> bool:

@@ -177,6 +177,16 @@ def caller_address(request: Request) -> str | None:
     return request.client.host if request.client else None
 
 
+def authorization(request: Request) -> str | None:
+    """Return the Authorization header, None without one.
+
+    Two of them are joined (RFC 9110 5.3), which makes them credentials of nobody: a proxy that looks at the
+    first must not let through what we would read from the second.
+    """
+    values = request.headers.getlist("authorization")
+    return ", ".join(values) if values else None
+
+
 ARRIVED = "sealwright.arrived"
 
 

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from sealwright import Claims, InvalidToken
 from service.clients.directory import ACCOUNT
 from service.errors import BearerError
+from service.http import authorization
 from service.revocation import Revocations
 from service.tokens import TokenReader
 
@@ -61,7 +62,7 @@ class BearerGate:
 
 
 def _token(request: Request) -> str:
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    scheme, _, token = (authorization(request) or "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise BearerError(None, "send an access token: Authorization: Bearer …")
     return token.strip()

@@ -28,6 +28,7 @@ from service.http import (
     PlainRoute,
     answer,
     arrived,
+    authorization,
     caller_address,
     hung_up,
     read_parameters,
@@ -53,7 +54,7 @@ def routes(parts: Parts) -> APIRouter:
 
 async def _grant(parts: Parts, request: Request, parameters: Parameters, asked: TokenRequest) -> Response:
     caller = Caller(caller_address(request), request.headers.get("user-agent"), arrived(request))
-    credentials = presented(request.headers.get("authorization"), parameters.one)
+    credentials = presented(authorization(request), parameters.one)
     if isinstance(asked, RefreshRequest):
         if credentials is None:
             # A public client is known by the token that it presents: its signature names the client.

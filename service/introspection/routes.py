@@ -8,7 +8,7 @@ from service.catalog import LiveCopy
 from service.clients.authentication import authenticate, presented, required
 from service.clients.directory import Client, Directory
 from service.errors import NO_STORE, OAuthError
-from service.http import FORM, Parameters, PlainRoute, answer, caller_address, read_parameters
+from service.http import FORM, Parameters, PlainRoute, answer, authorization, caller_address, read_parameters
 from service.introspection.documentation import INTROSPECT, REVOKE
 from service.introspection.revoking import revoke
 from service.introspection.tokens import Parts, introspected
@@ -31,7 +31,7 @@ def routes(parts: Parts, directory: LiveCopy[Directory]) -> APIRouter:
         return Response(status_code=200, headers=NO_STORE)
 
     async def _client(request: Request, parameters: Parameters) -> Client:
-        credentials = presented(request.headers.get("authorization"), parameters.one)
+        credentials = presented(authorization(request), parameters.one)
         return await authenticate(directory, required(credentials))
 
     router = APIRouter(route_class=PlainRoute, tags=["tokens"])
