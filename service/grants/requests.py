@@ -48,7 +48,7 @@ def parse(parameters: Parameters) -> TokenRequest:
     """
     one = parameters.one
     grant_type = _required(one, "grant_type")
-    asked = Asked(parse_scope(one.get("scope")), parameters.many.get("resource", ()))
+    asked = _asked(parameters)
     match grant_type:
         case "password":
             return PasswordRequest(asked, _required(one, "username"), _required(one, "password"))
@@ -65,8 +65,14 @@ def parse_refresh(parameters: Parameters) -> RefreshRequest:
     one = parameters.one
     if one.get("grant_type", "refresh_token") != "refresh_token":
         raise OAuthError("unsupported_grant_type", "this endpoint only refreshes; other grants are at /token")
-    asked = Asked(parse_scope(one.get("scope")), parameters.many.get("resource", ()))
+    asked = _asked(parameters)
     return RefreshRequest(asked, _required(one, "refresh_token"))
+
+
+def _asked(parameters: Parameters) -> Asked:
+    # A resource named twice is one audience, not two.
+    resources = dict.fromkeys(parameters.many.get("resource", ()))
+    return Asked(parse_scope(parameters.one.get("scope")), tuple(resources))
 
 
 def _required(parameters: Mapping[str, str], name: str) -> str:

@@ -12,7 +12,7 @@ _SCOPE = re.compile(r"[!#-\[\]-~]+(?: [!#-\[\]-~]+)*")  # RFC 6749 3.3
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The `scope` and `resource` parameters of a token request. Scope None: none was asked for."""
+    """The `scope` and `resource` parameters of a token request, each resource once. Scope None: none was asked for."""
 
     scope: frozenset[str] | None
     resources: tuple[str, ...]
@@ -38,7 +38,7 @@ def audience(asked: Asked, client: Client, directory: Directory) -> tuple[str, .
         OAuthError: `invalid_target` (RFC 8707 2), the client may not ask for one, or there is none.
     """
     check_resources(asked.resources, client, directory)
-    chosen = tuple(dict.fromkeys(asked.resources)) or directory.default_audience(client)
+    chosen = asked.resources or directory.default_audience(client)
     if not chosen:
         raise OAuthError("invalid_target", "name a resource: this client has no default one")
     return chosen

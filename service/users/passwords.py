@@ -51,7 +51,7 @@ class Passwords:
     async def verify(self, password: str, password_hash: str | None) -> tuple[bool, str | None]:
         """Return whether the password is right, and a new hash if the old one's parameters have moved on.
 
-        With `password_hash` None (no such user, or one without a password) the answer is False, after the same work.
+        Without a `password_hash` (no such user, or one without a password) the answer is False, after the same work.
 
         Raises:
             Unavailable: too many are waiting.
@@ -62,7 +62,7 @@ class Passwords:
                 right, renewed = self._hasher.verify_and_update(password, password_hash or self._dummy)
             except UnknownHashError:
                 return False, None
-            return (right, renewed) if password_hash is not None else (False, None)
+            return (right, renewed) if password_hash else (False, None)
 
         return await self._run(work)
 
