@@ -3,15 +3,20 @@
 from collections.abc import Iterator
 from contextlib import ExitStack
 from os import environ  # noqa: TID251  # the one way to tell xdist's workers
+from ssl import PROTOCOL_TLS_CLIENT, SSLContext
 
 import httpx2
 import pytest
 
+from tests.support.actors import Actors, add_test_roles
 from tests.support.client import Api
 from tests.support.deployment import Deployment, Server, drop_database, new_database
 from tests.support.servers import running
 
 _held = ExitStack()
+
+_NO_CERTIFICATES = SSLContext(PROTOCOL_TLS_CLIENT)
+"""For clients that never use TLS: each would load all of the machine's certificates, 20 ms and more."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -62,6 +67,7 @@ def deployment(
     url = new_database(server_urls[0])
     made = Deployment(url, server_urls[1], tmp_path_factory.mktemp("deployment"), "http://localhost:8000")
     made.prepare()
+    add_test_roles(made)
     yield made
     drop_database(server_urls[0], url)
 
@@ -76,7 +82,7 @@ def server(deployment: Deployment) -> Iterator[Server]:
 @pytest.fixture
 def http(server: Server) -> Iterator[httpx2.Client]:
     """A client of the service that goes to either worker as the connections fall."""
-    with httpx2.Client(base_url=server.url, timeout=20) as client:
+    with httpx2.Client(base_url=server.url, timeout=20, verify=_NO_CERTIFICATES) as client:
         yield client
 
 
@@ -84,3 +90,9 @@ def http(server: Server) -> Iterator[httpx2.Client]:
 def api(http: httpx2.Client) -> Api:
     """The service, spoken to."""
     return Api(http)
+
+
+@pytest.fixture
+def actors(deployment: Deployment) -> Actors:
+    """Makes users and clients that no other test meets."""
+    return Actors(deployment)
