@@ -43,6 +43,11 @@ _DOWN = (
     asyncpg.OperatorInterventionError,  # terminated by an administrator, cancelled
     asyncpg.InsufficientResourcesError,  # too many connections, disk full
     asyncpg.ReadOnlySQLTransactionError,  # a standby that is not yet promoted
+    asyncpg.TransactionRollbackError,  # a deadlock; nothing was done
+    asyncpg.InvalidCachedStatementError,  # migrated under a prepared statement; the next try prepares anew
+    asyncpg.InternalClientError,  # asyncpg's word for a connection that breaks between two of its steps
+    asyncpg.InvalidAuthorizationSpecificationError,  # a wrong password
+    asyncpg.InvalidCatalogNameError,  # no such database
 )
 
 

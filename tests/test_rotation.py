@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from service.cli import demo
 from tests.support.client import Api, Tokens, claims, tokens, unique
 from tests.support.database import fetch, held, sql, until_waiting
 from tests.support.deployment import Deployment, Server
@@ -163,8 +162,7 @@ def test_a_client_may_turn_the_grace_period_off(api: Api, deployment: Deployment
 def test_the_grace_period_never_revives_a_session_that_was_revoked(api: Api) -> None:
     session = api.sign_in()
     successor = tokens(api.refresh(session.refresh))
-    form = {"token": successor.refresh, "client_id": demo.APP.client_id}
-    assert api.http.post("/revoke", data=form).status_code == 200
+    api.revoke(successor.refresh)
 
     for token in (session.refresh, successor.refresh):
         assert api.refresh(token).json()["error"] == "invalid_grant"

@@ -65,6 +65,10 @@ class Api:
     def refresh(self, refresh_token: str, **more: str) -> httpx2.Response:
         return self.http.post("/refresh", json={"refresh_token": refresh_token, **more})
 
+    def revoke(self, token: str, client_id: str = demo.APP.client_id) -> None:
+        answer = self.http.post("/revoke", data={"token": token, "client_id": client_id})
+        assert answer.status_code == 200, answer.text
+
     def introspect(self, token: str) -> dict[str, Any]:
         answer = self.http.post("/introspect", data={"token": token}, auth=SERVICE_AUTH)
         assert answer.status_code == 200, answer.text

@@ -1,0 +1,325 @@
+"""Whatever becomes of Redis or Postgres: what was revoked stays revoked, and service heals by itself."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from uuid import UUID
+
+import httpx2
+import pytest
+import redis
+
+from service import embedded
+from service.account import administration as change
+from service.cli import demo
+from service.revocation import Revocation, Revocations, record
+from tests.support.client import SERVICE_AUTH, Api, Tokens
+from tests.support.database import held, until, until_waiting
+from tests.support.deployment import Deployment, Server, free_port, new_database
+
+pytestmark = pytest.mark.anyio
+
+LIFETIME = timedelta(minutes=30)
+
+
+@dataclass(frozen=True)
+class House:
+    """A PostgreSQL and a Redis of its own, and two replicas on them."""
+
+    servers: embedded.Servers
+    folder: Path
+    deployment: Deployment
+    replicas: tuple[Api, Api]
+
+    @property
+    def redis(self) -> redis.Redis:
+        """Redis, past the service."""
+        return redis.Redis.from_url(self.servers.redis_url, decode_responses=True)
+
+    def sign_in(self) -> Tokens:
+        return self.replicas[0].sign_in()
+
+    def revoke(self, token: str, replica: int = 0) -> None:
+        self.replicas[replica].revoke(token)
+
+    def marker(self) -> int | None:
+        """How far the blocklist says that it has come."""
+        with self.redis as client:
+            keys = list(client.scan_iter(f"{{{self.deployment.namespace}}}:*:marker"))
+            assert len(keys) <= 1
+            return int(str(client.get(keys[0]))) if keys else None
+
+    async def until_trusted(self) -> None:
+        """Wait until both replicas use Redis again."""
+        await until(self._problems, lambda problems: problems == [None, None], "both replicas use Redis")
+
+    async def _problems(self) -> list[str | None]:
+        answers = [replica.http.get("/readyz") for replica in self.replicas]
+        return [answer.json()["parts"]["redis"]["problem"] for answer in answers]
+
+
+@pytest.fixture(scope="module")
+def house_for_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    folder = tmp_path_factory.mktemp("house")
+    with embedded.start(folder / "servers", fsync=False) as servers:
+        url = new_database(servers.database_url)
+        deployment = Deployment(url, servers.redis_url, folder, "http://localhost:8000")
+        deployment.prepare()
+        with (
+            deployment.serving(workers=1) as one,
+            deployment.serving(workers=1) as two,
+            client(one) as first,
+            client(two) as second,
+        ):
+            yield House(servers, folder / "servers", deployment, (Api(first), Api(second)))
+
+
+@contextmanager
+def client(server: Server) -> Iterator[httpx2.Client]:
+    with httpx2.Client(base_url=server.url, timeout=20) as http:
+        yield http
+
+
+@pytest.fixture
+async def house(house_for_all: House) -> AsyncIterator[House]:
+    await house_for_all.until_trusted()
+    yield house_for_all
+    await house_for_all.until_trusted()
+
+
+@asynccontextmanager
+async def cut_off(house: House) -> AsyncIterator[Revocations]:
+    """The revocations of a replica that reaches Postgres and cannot reach Redis."""
+    deployment = replace(house.deployment, redis_url=f"redis://127.0.0.1:{free_port()}/0")
+    async with deployment.operator() as (_, revocations):
+        yield revocations
+
+
+async def test_a_revocation_holds_on_every_replica_once_it_is_answered(house: House) -> None:
+    for replica in (0, 1) * 5:
+        session = house.sign_in()
+        house.revoke(session.access, replica)
+
+        assert not house.replicas[1 - replica].is_alive(session.access)
+        assert not house.replicas[replica].is_alive(session.access)
+
+
+async def test_flushall_brings_no_revoked_token_back(house: House) -> None:
+    token, session, live = house.sign_in(), house.sign_in(), house.sign_in()
+    house.revoke(token.access)
+    house.revoke(session.refresh)
+
+    for _ in range(3):
+        with house.redis as client:
+            client.flushall()
+        for replica in house.replicas:
+            assert not replica.is_alive(token.access)
+            assert not replica.is_alive(session.access)
+            assert replica.is_alive(live.access)
+
+    await house.until_trusted()
+    assert house.marker() is not None
+    assert not house.replicas[0].is_alive(token.access)
+
+
+async def test_a_write_that_failed_between_two_that_succeeded_is_found_missing(house: House) -> None:
+    first, lost, third, live = (house.sign_in() for _ in range(4))
+    house.revoke(first.access)
+    before = house.marker()
+    assert before is not None
+
+    async with cut_off(house) as revocations:
+        # Committed to Postgres; its write to Redis fails.
+        await change.sign_out(revocations, sid(lost), "administrator", LIFETIME)
+    house.revoke(third.access)
+
+    for replica in house.replicas:
+        assert not replica.is_alive(lost.access)
+        assert not replica.is_alive(first.access)
+        assert not replica.is_alive(third.access)
+        assert replica.is_alive(live.access)
+    assert house.marker() == before + 2
+
+
+async def test_what_a_replica_without_redis_revokes_holds_everywhere_within_a_second(house: House) -> None:
+    session = house.sign_in()
+    assert all(replica.is_alive(session.access) for replica in house.replicas)
+
+    async with cut_off(house) as revocations:
+        await change.sign_out(revocations, sid(session), "administrator", LIFETIME)
+    async with asyncio.timeout(1):
+        while any([await introspected(replica, session) for replica in house.replicas]):
+            pass
+
+
+async def test_while_redis_is_down_revoking_and_telling_go_on(house: House) -> None:
+    revoked, later, live = (house.sign_in() for _ in range(3))
+    house.revoke(revoked.access)
+
+    house.servers.redis.kill()
+    try:
+        house.revoke(later.access, replica=1)
+
+        for replica in house.replicas:
+            assert not replica.is_alive(revoked.access)
+            assert not replica.is_alive(later.access)
+            assert replica.is_alive(live.access)
+            ready = replica.http.get("/readyz")
+            assert ready.status_code == 200
+            assert "Redis" in ready.json()["parts"]["redis"]["problem"]
+    finally:
+        house.servers.redis.start()
+
+    await house.until_trusted()
+    for replica in house.replicas:
+        assert not replica.is_alive(later.access)
+
+
+async def test_a_redis_that_comes_back_from_an_older_copy_is_not_believed(house: House) -> None:
+    house.revoke(house.sign_in().access)
+    data, copy = house.folder / "redis", house.folder / "redis-older"
+    shutil.copytree(data, copy)
+    session = house.sign_in()
+    house.revoke(session.access)
+    newest = house.marker()
+
+    house.servers.redis.kill()
+    shutil.rmtree(data)
+    shutil.copytree(copy, data)
+    house.servers.redis.start()
+
+    for _ in range(20):
+        for replica in house.replicas:
+            assert not replica.is_alive(session.access)
+    await house.until_trusted()
+    assert house.marker() == newest
+
+
+async def test_a_redis_that_may_evict_is_not_trusted_and_readyz_says_so(house: House) -> None:
+    session = house.sign_in()
+    with house.redis as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        client.client_kill_filter(_type="normal", skipme=True)
+        try:
+            # As if it had evicted this very entry.
+            house.revoke(session.access)
+            for replica in house.replicas:
+                await until(
+                    partial(told, replica), lambda said: "noeviction" in (said or ""), "readyz says so"
+                )
+            for key in client.scan_iter(f"{{{house.deployment.namespace}}}:*:jti:*"):
+                client.delete(key)
+
+            assert not any(replica.is_alive(session.access) for replica in house.replicas)
+        finally:
+            client.config_set("maxmemory-policy", "noeviction")
+    await until(lambda: told(house.replicas[0]), lambda said: said is None, "the policy is seen to be right")
+    with house.redis as client:
+        client.flushall()
+
+
+async def test_while_postgres_is_down_what_needs_no_record_goes_on_and_the_rest_asks_for_patience(
+    house: House,
+) -> None:
+    revoked, live = house.sign_in(), house.sign_in()
+    house.revoke(revoked.access)
+    api = house.replicas[0]
+
+    house.servers.postgres.kill()
+    try:
+        assert api.introspect(live.access)["active"]
+        assert not api.introspect(revoked.access)["active"]
+        for path in ("/.well-known/jwks.json", "/.well-known/oauth-authorization-server", "/healthz"):
+            assert api.http.get(path).status_code == 200
+        form = {"grant_type": "client_credentials"}
+        assert api.http.post("/token", data=form, auth=SERVICE_AUTH).status_code == 200
+        for answer in (
+            api.refresh(live.refresh),
+            api.http.post("/revoke", data={"token": live.access, "client_id": demo.APP.client_id}),
+            api.http.post(
+                "/token",
+                data={
+                    "grant_type": "password",
+                    "client_id": demo.APP.client_id,
+                    "username": demo.ALICE.username,
+                    "password": demo.PASSWORD,
+                },
+            ),
+            api.me(live.access),
+            api.http.get("/readyz"),
+        ):
+            assert answer.status_code == 503, answer.text
+            assert answer.headers["retry-after"] == "1"
+    finally:
+        house.servers.postgres.start()
+
+    await until(lambda: ready(api), lambda status: status == 200, "ready again")
+    assert api.refresh(live.refresh).status_code == 200
+
+
+async def test_while_both_are_down_nothing_is_believed(house: House) -> None:
+    live = house.sign_in()
+    api = house.replicas[1]
+
+    house.servers.redis.kill()
+    house.servers.postgres.kill()
+    try:
+        answer = api.http.post("/introspect", data={"token": live.access}, auth=SERVICE_AUTH)
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"] == "1"
+    finally:
+        house.servers.postgres.start()
+        house.servers.redis.start()
+
+    await until(lambda: ready(api), lambda status: status == 200, "ready again")
+    assert api.is_alive(live.access)
+
+
+async def test_numbers_become_visible_in_their_own_order(house: House) -> None:
+    """Two writers, the first held before its commit: the second cannot be seen before it."""
+    url = house.deployment.database_url
+    async with house.deployment.operator() as (database, _):
+        async with database.connect() as db:
+            before = (await record.head(db)).number
+
+        async def write(subject: str) -> int:
+            async with database.transaction() as db:
+                numbered = await record.append(db, [Revocation("jti", subject, "revoked", LIFETIME)])
+            return numbered[0].number
+
+        async with held(url, "SELECT 1 FROM revocation_head FOR UPDATE") as release:
+            writers = [asyncio.create_task(write("first"))]
+            await until_waiting(url, 1)
+            writers.append(asyncio.create_task(write("second")))
+            await until_waiting(url, 2)
+            async with house.deployment.operator() as (other, _), other.connect() as db:
+                assert await record.since(db, before) == []
+            await release()
+        numbers = await asyncio.gather(*writers)
+        async with database.connect() as db:
+            seen = [entry.number for entry in await record.since(db, before)]
+
+    assert sorted(numbers) == [before + 1, before + 2]
+    assert seen == [before + 1, before + 2]
+
+
+def sid(session: Tokens) -> UUID:
+    return UUID(session.claims["sid"])
+
+
+async def introspected(replica: Api, session: Tokens) -> bool:
+    return bool((await asyncio.to_thread(replica.introspect, session.access))["active"])
+
+
+async def told(replica: Api) -> str | None:
+    problem: str | None = replica.http.get("/readyz").json()["parts"]["redis"]["problem"]
+    return problem
+
+
+async def ready(replica: Api) -> int:
+    return replica.http.get("/readyz").status_code
