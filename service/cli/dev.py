@@ -20,7 +20,7 @@ import typer
 import uvicorn
 from rich.console import Console
 
-from service import app, embedded, logs, schema, signing
+from service import app, embedded, logs, migrating, signing
 from service.cli import banner, output
 from service.cli.seed import seed
 from service.cli.serve import server_options
@@ -65,7 +65,7 @@ def _prepared(servers: embedded.Servers, issuer: str, runner: asyncio.Runner) ->
         redis_url=servers.redis_url,
     )
     signing.ensure(known.keys_dir, known.signing_algorithm, datetime.now(UTC))
-    runner.run(schema.upgrade(servers.database_url))
+    runner.run(migrating.upgrade(servers.database_url))
     runner.run(seed(known))
     return known
 

@@ -9,7 +9,7 @@ import uvicorn
 from rich.console import Console
 from rich.markup import escape
 
-from service import logs, schema, signing
+from service import logs, migrating, schema, signing
 from service.cli import output
 from service.cli.connect import opened, settings_or_fail
 from service.errors import Unavailable
@@ -53,7 +53,7 @@ def migrate() -> None:
     """Bring the database to this release's schema. Safe on every replica at once."""
     settings = settings_or_fail()
     try:
-        before, after = schema.upgrade_now(settings.database_url.get_secret_value())
+        before, after = migrating.upgrade_now(settings.database_url.get_secret_value())
     except ValueError as error:
         output.fail(f"{PREFIX}DATABASE_URL: {error}")
     except (OSError, TimeoutError) as error:

@@ -17,7 +17,7 @@ import asyncpg
 import httpx2
 import sqlalchemy as sa
 
-from service import schema
+from service import migrating
 from service.cli.connect import opened, revoking
 from service.cli.seed import seed
 from service.database import Database
@@ -112,7 +112,7 @@ class Deployment:
     def prepare(self) -> None:
         """Migrate, make a key, seed the demo."""
         self.keys_dir.mkdir(parents=True, exist_ok=True)
-        schema.upgrade_now(self.database_url)
+        migrating.upgrade_now(self.database_url)
         self.cli("keys", "generate", "--if-none")
         asyncio.run(seed(self.settings))
 

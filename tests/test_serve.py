@@ -1,0 +1,130 @@
+"""`sealwright serve`: what it refuses, how it ends, and what it leaves behind (nothing)."""
+
+import asyncio
+import os
+import signal
+import time
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from service.cli import demo
+from service.cli.seed import seed
+from tests.support.client import Api, tokens
+from tests.support.database import held, until, until_waiting
+from tests.support.deployment import Deployment
+
+pytestmark = pytest.mark.anyio
+
+HOLD = "SELECT 1 FROM sessions WHERE id = $1 FOR UPDATE"
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+async def test_requests_under_way_are_answered_before_it_ends(deployment: Deployment) -> None:
+    with deployment.serving(workers=1) as server:
+        async with httpx2.AsyncClient(base_url=server.url, timeout=30) as client:
+            form = {"grant_type": "password", "client_id": demo.APP.client_id}
+            who = {"username": demo.ALICE.username, "password": demo.PASSWORD}
+            session = tokens(await client.post("/token", data=form | who))
+            async with held(deployment.database_url, HOLD, session.claims["sid"]) as release:
+                under_way = asyncio.create_task(
+                    client.post("/refresh", json={"refresh_token": session.refresh})
+                )
+                await until_waiting(deployment.database_url, 1)
+                server.process.send_signal(signal.SIGTERM)
+                await until(
+                    lambda: asyncio.to_thread(server.log.read_text),
+                    lambda log: "Shutting down" in log,
+                    "it is shutting down",
+                )
+                await release()
+                answer = await under_way
+
+        assert answer.status_code == 200
+        # In order, and then by the signal that asked for it, as a supervisor expects.
+        assert await asyncio.to_thread(server.process.wait, 10) in {0, -signal.SIGTERM}
+        assert "Application shutdown complete" in server.log.read_text()
+
+
+async def test_workers_end_when_the_process_above_them_is_killed(deployment: Deployment) -> None:
+    with deployment.serving(workers=2) as server:
+        workers = server.worker_pids()
+        assert len(workers) >= 2
+
+        os.kill(server.process.pid, signal.SIGKILL)
+        began = time.monotonic()
+
+        async def running() -> list[int]:
+            return [pid for pid in workers if is_running(pid)]
+
+        await until(running, lambda left: left == [], "all workers are gone")
+        assert time.monotonic() - began < 5
+
+
+def test_a_folder_without_keys_is_refused_with_what_to_run(deployment: Deployment, tmp_path: Path) -> None:
+    refused = deployment.having(keys_dir=str(tmp_path)).cli("serve", check=False)
+
+    assert refused.returncode == 1
+    assert "sealwright keys generate" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_key_that_others_may_read_is_refused_by_its_name(deployment: Deployment, tmp_path: Path) -> None:
+    own = deployment.having(keys_dir=str(tmp_path))
+    own.cli("keys", "generate")
+    (pem,) = tmp_path.glob("*.pem")
+    pem.chmod(0o644)
+
+    refused = own.cli("serve", check=False)
+
+    assert refused.returncode == 1
+    assert str(pem) in refused.stderr
+    assert "chmod 600" in refused.stderr
+
+
+def test_a_missing_setting_is_named(deployment: Deployment) -> None:
+    refused = deployment.having(issuer="").cli("serve", check=False)
+
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("SEALWRIGHT_ISSUER")
+
+
+def test_a_database_that_cannot_be_reached_is_one_line(deployment: Deployment) -> None:
+    nowhere = deployment.having(database_url="postgresql://nobody:secret-word@127.0.0.1:1/nothing")
+
+    refused = nowhere.cli("serve", check=False)
+
+    assert refused.returncode == 1
+    assert "SEALWRIGHT_DATABASE_URL" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    assert "secret-word" not in refused.stderr
+
+
+def test_the_demo_is_not_seeded_in_production(deployment: Deployment) -> None:
+    production = deployment.having(environment="production", issuer="https://auth.example.com").settings
+
+    with pytest.raises(RuntimeError, match="development"):
+        asyncio.run(seed(production))
+
+
+def test_the_log_of_a_whole_conversation_holds_no_secret(deployment: Deployment) -> None:
+    with deployment.serving(workers=1) as server, httpx2.Client(base_url=server.url) as http:
+        api = Api(http)
+        session = api.sign_in()
+        successor = tokens(api.refresh(session.refresh))
+        tokens(api.refresh(successor.refresh))
+        api.refresh(session.refresh)
+        http.get(f"/me?access_token={session.access}")
+        http.post("/token", data={"grant_type": "password", "username": "alice", "password": "my-typo"})
+        log = server.log.read_text()
+
+    assert "reuse" in log
+    for secret in (session.access, session.refresh, successor.refresh, demo.PASSWORD, "my-typo"):
+        assert secret not in log
