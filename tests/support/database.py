@@ -51,12 +51,14 @@ async def until_waiting(url: str, count: int) -> None:
     )
 
 
-async def until(look: Callable[[], Any], enough: Callable[[Any], bool], what: str) -> Any:
+async def until(
+    look: Callable[[], Any], enough: Callable[[Any], bool], what: str, *, within: float = PATIENCE
+) -> Any:
     """Look again and again, with a bound, until it is enough; return what was seen."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + within
     while True:
         seen = await look()
         if enough(seen):
             return seen
-        assert time.monotonic() < deadline, f"not within {PATIENCE} s: {what}; last seen: {seen}"
+        assert time.monotonic() < deadline, f"not within {within} s: {what}; last seen: {seen}"
         await asyncio.sleep(0.02)
