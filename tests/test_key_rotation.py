@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+from functools import partial
 from pathlib import Path
 
 import httpx2
@@ -19,6 +20,10 @@ def kid(token: str) -> str:
     header = token.split(".", maxsplit=1)[0]
     found: str = json.loads(base64.urlsafe_b64decode(header + "=" * (-len(header) % 4)))["kid"]
     return found
+
+
+def private_keys(keys_dir: Path) -> set[str]:
+    return {file.stem for file in keys_dir.glob("*.pem")}
 
 
 async def test_a_rotation_of_the_keys_is_taken_up_by_a_running_service_and_refuses_nobody(
@@ -55,8 +60,10 @@ async def test_a_rotation_of_the_keys_is_taken_up_by_a_running_service_and_refus
         assert api.is_alive(before.access)
         assert kid(tokens(api.refresh(seen.refresh)).refresh) == new
 
-        async def private_keys() -> set[str]:
-            return {file.stem for file in tmp_path.glob("*.pem")}
-
-        await until(private_keys, lambda kids: kids == {new}, "the old private half is gone", within=30)
+        await until(
+            partial(asyncio.to_thread, private_keys, tmp_path),
+            lambda kids: kids == {new},
+            "the old private half is gone",
+            within=30,
+        )
         assert api.is_alive(before.access)
