@@ -15,7 +15,7 @@ PasswordStdin = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from stdin, one line, without a prompt.")
 ]
 
-_MAX = 64 * 1024
+_MAX = 1024 * 1024
 
 
 def new_password(name: str, *, from_stdin: bool) -> str:

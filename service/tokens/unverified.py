@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,9 +54,15 @@ def read(text: str) -> Unverified:
 def _object(segment: str, name: str) -> Mapping[str, Any]:
     try:
         data = base64.b64decode(segment + "=" * (-len(segment) % 4), altchars=b"-_", validate=True)
-        value = json.loads(data)
+        value = json.loads(data, parse_constant=str, parse_float=_finite)
     except (binascii.Error, ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise NotAToken(f"This is no token: its {name} is not a JSON object in base64url.")
     return value
+
+
+def _finite(text: str) -> float | str:
+    # What is no number in JSON (RFC 8259 6) must not become one where this is written as JSON again.
+    number = float(text)
+    return number if math.isfinite(number) else text
