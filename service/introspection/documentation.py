@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from starlette.responses import Response
+
 from service.documentation import (
     CLIENT_FIELDS,
     PROVE_YOURSELF,
@@ -73,6 +75,7 @@ REVOKE: dict[str, Any] = {
     "summary": "Take a token back",
     "description": "RFC 7009. An access token by itself, a refresh token with its whole session. "
     "A token that is unknown or over is a success.",
+    "response_class": Response,  # without a body
     "responses": {
         200: {"description": "It is revoked, on every replica"},
         400: oauth_error(
