@@ -7,6 +7,7 @@ from ssl import PROTOCOL_TLS_CLIENT, SSLContext
 
 import httpx2
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.actors import Actors, add_test_roles
 from tests.support.client import Api
@@ -14,6 +15,10 @@ from tests.support.deployment import Deployment, Server, drop_database, new_data
 from tests.support.servers import running
 
 _held = ExitStack()
+
+# That a machine is busy is no failure.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 _NO_CERTIFICATES = SSLContext(PROTOCOL_TLS_CLIENT)
 """For clients that never use TLS: each would load all of the machine's certificates, 20 ms and more."""
