@@ -161,8 +161,8 @@ class Database:
 
 
 async def _keep(_: "asyncpg.Connection[Row]") -> None:
-    # No statement of ours leaves anything in a connection, so the usual RESET after each use
-    # would be 160 µs of CPU for nothing.
+    # No statement of ours leaves anything in a connection, so the usual RESET after each use would be a
+    # round trip for nothing.
     return
 
 

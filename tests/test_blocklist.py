@@ -19,7 +19,7 @@ from service.account import administration as change
 from service.cli import demo
 from service.revocation import Revocation, Revocations, record
 from tests.support.client import SERVICE_AUTH, Api, Tokens
-from tests.support.database import held, until, until_waiting
+from tests.support.database import fetch, held, until, until_waiting
 from tests.support.deployment import Deployment, Server, free_port, new_database
 
 pytestmark = pytest.mark.anyio
@@ -278,6 +278,29 @@ async def test_while_both_are_down_nothing_is_believed(house: House) -> None:
 
     await until(lambda: ready(api), lambda status: status == 200, "ready again")
     assert api.is_alive(live.access)
+
+
+async def test_a_record_restored_to_an_earlier_time_begins_a_new_timeline(house: House) -> None:
+    for _ in range(3):
+        house.revoke(house.sign_in().access)
+    url = house.deployment.database_url
+    before = (await fetch(url, "SELECT timeline, number FROM revocation_head"))[0]
+
+    # What a restore does to the record: the last revocations are gone, their numbers free again.
+    await fetch(url, "DELETE FROM revocations WHERE number > $1", before["number"] - 3)
+    await fetch(url, "UPDATE revocation_head SET number = $1", before["number"] - 3)
+    after = await until(
+        lambda: fetch(url, "SELECT timeline, number FROM revocation_head"),
+        lambda rows: rows[0]["timeline"] != before["timeline"],
+        "a new timeline",
+    )
+    session = house.sign_in()
+    house.revoke(session.access)
+
+    assert after[0]["number"] == before["number"] - 3
+    assert not any(replica.is_alive(session.access) for replica in house.replicas)
+    await house.until_trusted()
+    assert not any(replica.is_alive(session.access) for replica in house.replicas)
 
 
 async def test_numbers_become_visible_in_their_own_order(house: House) -> None:

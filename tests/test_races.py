@@ -14,7 +14,7 @@ from service.revocation import Revocations
 from service.users import store
 from service.users.passwords import Passwords
 from tests.support.client import Api, Tokens, tokens
-from tests.support.database import held, until_waiting
+from tests.support.database import fetch, held, until_waiting
 from tests.support.deployment import Deployment, Server
 from tests.support.users import NewUser, new_user
 
@@ -243,6 +243,20 @@ async def test_an_enabled_user_signs_in_again_and_what_was_before_stays_dead(
     assert found.epoch == 1
     assert_dead(api, before)
     assert api.is_alive(api.sign_in(user.name, user.password).access)
+
+
+@pytest.mark.parametrize("changed", [demote, reset_password, sign_out])
+async def test_a_disabled_user_whose_record_is_changed_stays_shut_out_whatever_the_epoch(
+    deployment: Deployment, user: NewUser, changed: Callable[[Deployment], Change]
+) -> None:
+    async with deployment.operator() as (_, revocations):
+        await disable(deployment)(revocations, user.id)
+        await changed(deployment)(revocations, user.id)
+
+    rows = await fetch(
+        deployment.database_url, "SELECT epoch FROM revocations WHERE subject = $1", str(user.id)
+    )
+    assert [row["epoch"] for row in rows] == [None]
 
 
 def assert_dead(api: Api, session: Tokens) -> None:

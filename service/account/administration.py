@@ -13,7 +13,7 @@ from service.clients import store as clients
 from service.revocation import Reason, Revocation, Revocations, Revoking
 from service.sessions.ending import end_in, end_others_in, end_rows_in
 from service.users import store as users
-from service.users.store import User
+from service.users.store import Raised, User
 
 
 async def sign_out_everywhere(
@@ -21,10 +21,10 @@ async def sign_out_everywhere(
 ) -> None:
     """End every session of a user and kill every token made for the user until now."""
     async with revocations.transaction() as revoking:
-        epoch = await users.raise_epoch(revoking.db, user_id)
-        if epoch is None:
+        raised = await users.raise_epoch(revoking.db, user_id)
+        if raised is None:
             return
-        await _end_all(revoking, user_id, epoch, "logout_all", lifetime)
+        await _end_all(revoking, user_id, raised, "logout_all", lifetime)
         await audit.record(revoking.db, "user.signed_out_everywhere", user_id=user_id, address=address)
 
 
@@ -73,10 +73,10 @@ async def reset_password(
 ) -> bool:
     """Set a password that an operator chose, end every session, kill every token. False: no such user."""
     async with revocations.transaction() as revoking:
-        epoch = await users.reset_password(revoking.db, user_id, password_hash)
-        if epoch is None:
+        raised = await users.reset_password(revoking.db, user_id, password_hash)
+        if raised is None:
             return False
-        await _end_all(revoking, user_id, epoch, "password_reset", lifetime)
+        await _end_all(revoking, user_id, raised, "password_reset", lifetime)
         await audit.record(revoking.db, "user.password_reset", user_id=user_id)
     return True
 
@@ -84,9 +84,10 @@ async def reset_password(
 async def disable_user(revocations: Revocations, user_id: UUID, lifetime: timedelta) -> bool:
     """Shut a user out: no sign-in, no session, every token dead. False: it was so already."""
     async with revocations.transaction() as revoking:
-        if await users.disable(revoking.db, user_id) is None:
+        raised = await users.disable(revoking.db, user_id)
+        if raised is None:
             return False
-        await _end_all(revoking, user_id, None, "user_disabled", lifetime)
+        await _end_all(revoking, user_id, raised, "user_disabled", lifetime)
         await audit.record(revoking.db, "user.disabled", user_id=user_id)
     return True
 
@@ -94,10 +95,10 @@ async def disable_user(revocations: Revocations, user_id: UUID, lifetime: timede
 async def enable_user(revocations: Revocations, user_id: UUID, lifetime: timedelta) -> bool:
     """Let a user sign in again; what was made before stays dead. False: it was enabled already."""
     async with revocations.transaction() as revoking:
-        epoch = await users.enable(revoking.db, user_id)
-        if epoch is None:
+        raised = await users.enable(revoking.db, user_id)
+        if raised is None:
             return False
-        revoking.revoke(Revocation("sub", str(user_id), "user_enabled", lifetime, epoch))
+        revoking.revoke(Revocation("sub", str(user_id), "user_enabled", lifetime, raised.dead_below))
         await audit.record(revoking.db, "user.enabled", user_id=user_id)
     return True
 
@@ -107,10 +108,10 @@ async def set_roles(
 ) -> bool:
     """Give a user other roles. Sessions go on; tokens that tell of the old roles are dead. False: no such user."""
     async with revocations.transaction() as revoking:
-        epoch = await users.set_roles(revoking.db, user_id, roles)
-        if epoch is None:
+        raised = await users.set_roles(revoking.db, user_id, roles)
+        if raised is None:
             return False
-        revoking.revoke(Revocation("sub", str(user_id), "roles_changed", lifetime, epoch))
+        revoking.revoke(Revocation("sub", str(user_id), "roles_changed", lifetime, raised.dead_below))
         await audit.record(revoking.db, "user.roles_changed", user_id=user_id, detail=" ".join(roles))
     return True
 
@@ -139,7 +140,7 @@ async def enable_client(revocations: Revocations, client_id: str, lifetime: time
 
 
 async def _end_all(
-    revoking: Revoking, user_id: UUID, epoch: int | None, reason: Reason, lifetime: timedelta
+    revoking: Revoking, user_id: UUID, raised: Raised, reason: Reason, lifetime: timedelta
 ) -> None:
     await end_rows_in(revoking, user_id, reason)
-    revoking.revoke(Revocation("sub", str(user_id), reason, lifetime, epoch))
+    revoking.revoke(Revocation("sub", str(user_id), reason, lifetime, raised.dead_below))

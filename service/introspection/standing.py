@@ -43,7 +43,7 @@ class Session:
 async def of_access(db: Connection, token: Claims) -> Revoked | None:
     """Return what revoked an access token; None if nothing did."""
     found = await cause(db, token)
-    return found and Revoked(_KILLED[found.kind], found.reason, found.revoked_at)
+    return None if found is None else Revoked(_KILLED[found.kind], found.reason, found.revoked_at)
 
 
 async def of_refresh(db: Connection, token: Refresh, default_grace: timedelta) -> Session | None:

@@ -112,6 +112,10 @@ class Blocklist:
             await self._write(redis, timeline, entries, after=-1, upto=-1)
             return bool(await self._finish(keys=[f"{prefix}:marker", nonce], args=[upto], client=redis))
 
+    async def forget(self, timeline: UUID) -> None:
+        """Let nobody believe what is left of a timeline that is over."""
+        await self._redis.delete(f"{self._prefix(timeline)}:marker")
+
     async def evicts(self) -> str | None:
         """Return the eviction policy if Redis may drop keys by itself, else None."""
         policy = (await self._redis.info("memory")).get("maxmemory_policy", "noeviction")

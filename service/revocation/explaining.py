@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY
 
 from sealwright import Claims
 from service.database import Connection, Statement
 from service.revocation.entries import Kill, Kind, dead, subjects
+from service.revocation.record import wanted
 from service.revocation.tables import revocations
 
 
@@ -21,16 +21,9 @@ class Cause:
     revoked_at: datetime
 
 
-_wanted = (
-    sa.func.unnest(
-        sa.bindparam("kinds", type_=ARRAY(sa.Text)), sa.bindparam("subjects", type_=ARRAY(sa.Text))
-    )
-    .table_valued("kind", "subject")
-    .render_derived()
-)
 _found = Statement(
     sa.select(revocations.c.kind, revocations.c.epoch, revocations.c.reason, revocations.c.revoked_at)
-    .join(_wanted, sa.and_(revocations.c.kind == _wanted.c.kind, revocations.c.subject == _wanted.c.subject))
+    .join(wanted, sa.and_(revocations.c.kind == wanted.c.kind, revocations.c.subject == wanted.c.subject))
     .order_by(revocations.c.number)
 )
 

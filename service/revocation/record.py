@@ -35,6 +35,16 @@ class Numbered:
 
 _head = Statement(sa.select(revocation_head.c.timeline, revocation_head.c.number, now().label("at")))
 
+_renew = Statement(
+    sa.update(revocation_head)
+    .values(timeline=sa.func.gen_random_uuid())
+    .where(
+        revocation_head.c.timeline == sa.bindparam("timeline"),
+        revocation_head.c.number < sa.bindparam("number"),
+    )
+    .returning(revocation_head.c.timeline)
+)
+
 # The head's row lock is held until the commit: numbers appear in their own order, without a gap.
 _advance = Statement(
     sa.update(revocation_head)
@@ -79,7 +89,8 @@ _since = Statement(
     )
 )
 
-_wanted = (
+# The subjects that are asked about, as rows to join with.
+wanted = (
     sa.func.unnest(
         sa.bindparam("kinds", type_=ARRAY(sa.Text)), sa.bindparam("subjects", type_=ARRAY(sa.Text))
     )
@@ -88,7 +99,7 @@ _wanted = (
 )
 _find = Statement(
     sa.select(revocations.c.kind, revocations.c.epoch)
-    .join(_wanted, sa.and_(revocations.c.kind == _wanted.c.kind, revocations.c.subject == _wanted.c.subject))
+    .join(wanted, sa.and_(revocations.c.kind == wanted.c.kind, revocations.c.subject == wanted.c.subject))
     .where(revocations.c.expires_at > now())
 )
 
@@ -113,6 +124,11 @@ async def head(db: Connection) -> Head:
     if row is None:
         raise LookupError("revocation_head is empty; run: sealwright migrate")
     return Head(row["timeline"], row["number"], row["at"])
+
+
+async def renew(db: Connection, timeline: UUID, number: int) -> bool:
+    """Begin a new timeline in a record that has lost numbers up to `number`; False if it has not, or has begun one."""
+    return await db.row(_renew, timeline=timeline, number=number) is not None
 
 
 async def append(db: Connection, entries: Sequence[Revocation]) -> list[Numbered]:

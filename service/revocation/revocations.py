@@ -27,7 +27,7 @@ from service.errors import Unavailable
 from service.revocation import record
 from service.revocation.blocklist import Blocklist
 from service.revocation.entries import Kill, Kind, Revocation, dead, subjects
-from service.revocation.record import Numbered
+from service.revocation.record import Head, Numbered
 
 log = logging.getLogger("sealwright")
 
@@ -202,10 +202,30 @@ class Revocations:
                 self._timeline, self._number = head.timeline, head.number
             self._number = max(self._number, head.number)
             marker, _ = await self._blocklist.look(head.timeline, ())
+            if await self._lost(head, max(self._number, marker or 0)):
+                continue
             if marker is None or marker < self._number:
                 await self._fill(head.timeline, marker)
             elif await self._may_trust(connections):
                 return
+
+    async def _lost(self, head: Head, seen: int) -> bool:
+        """Begin a new timeline if Postgres has lost revocations that were seen: it came back from an older copy.
+
+        Their numbers will be given out again, so nothing in Redis under the old timeline can be believed.
+        """
+        if seen <= head.number:
+            return False
+        async with self._database.connect() as db:
+            # Decided by what Postgres says now: what was seen may simply be younger than `head`.
+            lost = await record.renew(db, head.timeline, seen)
+        if lost:
+            # Before anything else: other replicas may not have heard of the new timeline yet.
+            await self._blocklist.forget(head.timeline)
+            log.error(
+                "Postgres has lost revocations: it was at %d, and is at %d; a restore?", seen, head.number
+            )
+        return lost
 
     async def _may_trust(self, connections: int) -> bool:
         if not self._trusted or time.monotonic() - self._policy_read_at > POLICY_INTERVAL:

@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
+from jwt import PyJWK, PyJWTError
+from jwt.api_jws import PyJWS
 
 from sealwright import InvalidKey, Key
 from service.settings import Algorithm
@@ -83,7 +85,17 @@ def read(pem: bytes, key: Key) -> Signer:
         same = False
     if not same:
         raise Unusable("holds another key than its name and ring.json say")
-    return Signer(key, cast("_PrivateKey", private))
+    return _proven(Signer(key, cast("_PrivateKey", private)))
+
+
+def _proven(signer: Signer) -> Signer:
+    # By a library that shares no code with ours, from the published JWK, as a stranger would: what we
+    # sign is good for others too, or this key never signs.
+    try:
+        PyJWS().decode(signer.jws("at+jwt", b"{}"), PyJWK(signer.key.to_jwk()), algorithms=[signer.key.alg])
+    except PyJWTError:
+        raise Unusable("makes signatures that its own public key does not verify") from None
+    return signer
 
 
 def _make_private(algorithm: Algorithm) -> _PrivateKey:

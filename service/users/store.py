@@ -28,6 +28,13 @@ class User:
     created_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """What a change leaves of a user's tokens: those made under this epoch or a later one; None: none at all."""
+
+    dead_below: int | None
+
+
 _id = sa.bindparam("user_id", type_=sa.Uuid)
 _name = sa.bindparam("name", type_=sa.Text)
 _columns = (
@@ -63,6 +70,7 @@ _rehash = Statement(
     .where(users.c.id == _id, users.c.password_hash == sa.bindparam("old"))
 )
 _raised = users.c.epoch + 1
+_dead_below = sa.case((users.c.disabled_at.is_(None), users.c.epoch)).label("dead_below")
 _new_password = sa.update(users).values(
     password_hash=sa.bindparam("password_hash"), password_changed_at=now()
 )
@@ -73,28 +81,28 @@ _change_password = Statement(
     ).returning(users.c.epoch)
 )
 _reset_password = Statement(
-    _new_password.values(epoch=_raised).where(users.c.id == _id).returning(users.c.epoch)
+    _new_password.values(epoch=_raised).where(users.c.id == _id).returning(_dead_below)
 )
 _raise_epoch = Statement(
-    sa.update(users).values(epoch=_raised).where(users.c.id == _id).returning(users.c.epoch)
+    sa.update(users).values(epoch=_raised).where(users.c.id == _id).returning(_dead_below)
 )
 _disable = Statement(
     sa.update(users)
     .values(epoch=_raised, disabled_at=now())
     .where(users.c.id == _id, users.c.disabled_at.is_(None))
-    .returning(users.c.epoch)
+    .returning(_dead_below)
 )
 _enable = Statement(
     sa.update(users)
     .values(disabled_at=None)
     .where(users.c.id == _id, users.c.disabled_at.is_not(None))
-    .returning(users.c.epoch)
+    .returning(_dead_below)
 )
 _set_roles = Statement(
     sa.update(users)
     .values(roles=sa.bindparam("roles"), epoch=_raised)
     .where(users.c.id == _id)
-    .returning(users.c.epoch)
+    .returning(_dead_below)
 )
 _known_roles = Statement(
     sa.select(roles.c.name).where(roles.c.name == sa.any_(sa.bindparam("names", type_=ARRAY(sa.Text))))
@@ -154,33 +162,33 @@ async def change_password(db: Connection, user: User, password_hash: str) -> boo
     return row is not None
 
 
-async def reset_password(db: Connection, user_id: UUID, password_hash: str) -> int | None:
-    """Store a new password and raise the epoch; return it, or None if there is no such user."""
-    return _epoch(await db.row(_reset_password, user_id=user_id, password_hash=password_hash))
+async def reset_password(db: Connection, user_id: UUID, password_hash: str) -> Raised | None:
+    """Store a new password and raise the epoch; None if there is no such user."""
+    return _raised_to(await db.row(_reset_password, user_id=user_id, password_hash=password_hash))
 
 
-async def raise_epoch(db: Connection, user_id: UUID) -> int | None:
-    """Make every token of a user dead that was made until now; return the new epoch."""
-    return _epoch(await db.row(_raise_epoch, user_id=user_id))
+async def raise_epoch(db: Connection, user_id: UUID) -> Raised | None:
+    """Raise the epoch: every token made until now is dead; None if there is no such user."""
+    return _raised_to(await db.row(_raise_epoch, user_id=user_id))
 
 
-async def disable(db: Connection, user_id: UUID) -> int | None:
-    """Disable a user and raise the epoch; return it, or None if the user is disabled already."""
-    return _epoch(await db.row(_disable, user_id=user_id))
+async def disable(db: Connection, user_id: UUID) -> Raised | None:
+    """Disable a user and raise the epoch; None if the user is disabled already."""
+    return _raised_to(await db.row(_disable, user_id=user_id))
 
 
-async def enable(db: Connection, user_id: UUID) -> int | None:
-    """Enable a user; return the epoch, or None if the user was not disabled."""
-    return _epoch(await db.row(_enable, user_id=user_id))
+async def enable(db: Connection, user_id: UUID) -> Raised | None:
+    """Enable a user; None if the user was not disabled."""
+    return _raised_to(await db.row(_enable, user_id=user_id))
 
 
-async def set_roles(db: Connection, user_id: UUID, roles: Sequence[str]) -> int | None:
-    """Give a user these roles and no others, and raise the epoch; return it."""
-    return _epoch(await db.row(_set_roles, user_id=user_id, roles=list(roles)))
+async def set_roles(db: Connection, user_id: UUID, roles: Sequence[str]) -> Raised | None:
+    """Give a user these roles and no others, and raise the epoch; None if there is no such user."""
+    return _raised_to(await db.row(_set_roles, user_id=user_id, roles=list(roles)))
 
 
-def _epoch(row: Row | None) -> int | None:
-    return None if row is None else row["epoch"]
+def _raised_to(row: Row | None) -> Raised | None:
+    return None if row is None else Raised(row["dead_below"])
 
 
 def _user(row: Row | None) -> User | None:
