@@ -19,7 +19,7 @@ Reason = Literal[
 """Why a token was refused; one word a check, in the order in which they are made."""
 
 
-class InvalidToken(Exception):  # noqa: N818 -- reads as what it says of the token, as RFC 6750 3.1 `invalid_token`
+class InvalidToken(Exception):
     """A token was refused.
 
     `reason` is for code, metrics and tests; `detail` is a fixed sentence for the log. Neither they nor
@@ -36,5 +36,5 @@ class InvalidToken(Exception):  # noqa: N818 -- reads as what it says of the tok
         return f"{self.reason}: {self.detail}"
 
 
-class InvalidKey(ValueError):  # noqa: N818 -- the sibling of InvalidToken
+class InvalidKey(ValueError):
     """A JWK, or a set of them, is not one that tokens may be verified with. Holds no key material."""
