@@ -11,8 +11,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.background import Background
 from service.documentation import STRING, json_answer, members
-from service.http import ARRIVED, PlainRoute
+from service.http import ARRIVED
 from service.metadata import JWKS_PATH, PATHS
+from service.routing import PlainRoute
 from service.settings import Settings
 from service.signing import KeyRingWatcher
 

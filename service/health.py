@@ -6,8 +6,9 @@ from starlette.responses import JSONResponse, Response
 
 from service.database import Database
 from service.errors import NO_STORE, Unavailable
-from service.http import PlainRoute, answer
+from service.http import answer
 from service.revocation import Revocations
+from service.routing import PlainRoute
 from service.schema import problem as schema_problem
 from service.signing import KeyRingWatcher
 

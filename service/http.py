@@ -2,12 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
-from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -18,16 +17,6 @@ MAX_FIELDS = 64
 
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
-
-
-class PlainRoute(APIRoute):
-    """A route that takes the request and returns the response, documented in the OpenAPI page like any other.
-
-    FastAPI's own handling of parameters costs as much as a signature; these routes read their body themselves.
-    """
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:  # noqa: D102  # FastAPI's
-        return self.endpoint
 
 
 class BadBody(ValueError):

@@ -48,16 +48,22 @@ async def problem(db: Connection) -> str | None:
     return None
 
 
-async def require(database: Database) -> None:
-    """Refuse a database that this release cannot serve on.
+async def require_server(database: Database) -> None:
+    """Refuse a Postgres that is too old.
 
     Raises:
-        SchemaError: its schema is too old, or Postgres itself is.
+        SchemaError: it is.
         Unavailable: it cannot be reached.
     """
     async with database.connect() as db:
         version = await db.value(_server_version)
-        if version < OLDEST_POSTGRES:
-            raise SchemaError(f"PostgreSQL {version // 10000} is too old: Sealwright needs 15 or later")
+    if version < OLDEST_POSTGRES:
+        raise SchemaError(f"PostgreSQL {version // 10000} is too old: Sealwright needs 15 or later")
+
+
+async def require(database: Database) -> None:
+    """Refuse a database that this release cannot serve on: as `require_server`, and with too old a schema."""
+    await require_server(database)
+    async with database.connect() as db:
         if (found := await problem(db)) is not None:
             raise SchemaError(found)

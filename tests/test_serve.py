@@ -105,6 +105,7 @@ def test_a_database_that_cannot_be_reached_is_one_line(deployment: Deployment) -
     assert "SEALWRIGHT_DATABASE_URL" in refused.stderr
     assert refused.stderr.count("\n") == 1
     assert "secret-word" not in refused.stderr
+    assert nowhere.cli("migrate", check=False).stderr == refused.stderr
 
 
 def test_the_demo_is_not_seeded_in_production(deployment: Deployment) -> None:

@@ -12,8 +12,9 @@ from service.account.bearer import BearerGate
 from service.account.documentation import CHANGE_PASSWORD, END_SESSION, LOGOUT, LOGOUT_ALL, ME, SESSIONS
 from service.database import Database, Row
 from service.errors import BearerError, Problem
-from service.http import PlainRoute, answer, caller_address, nothing, read_json
+from service.http import answer, caller_address, nothing, read_json
 from service.revocation import Revocations
+from service.routing import PlainRoute
 from service.sessions import reading
 from service.settings import Settings
 from service.users import store

@@ -53,13 +53,20 @@ async def revoking(
         await revocations.stop()
 
 
-def run(work: Callable[[Settings, Database], Awaitable[T]]) -> T:
-    """Do a command's work on the deployment's database, or end it with one line that says what to do."""
+def run(
+    work: Callable[[Settings, Database], Awaitable[T]],
+    *,
+    demand: Callable[[Database], Awaitable[None]] = schema.require,
+) -> T:
+    """Do a command's work on the deployment's database, or end it with one line that says what to do.
+
+    `demand` refuses, with a `SchemaError`, a database that will not do.
+    """
     settings = settings_or_fail()
 
     async def main() -> T:
         async with opened(settings) as database:
-            await schema.require(database)
+            await demand(database)
             return await work(settings, database)
 
     try:

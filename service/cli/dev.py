@@ -20,7 +20,7 @@ import typer
 import uvicorn
 from rich.console import Console
 
-from service import app, embedded, logs, migrating, signing
+from service import embedded, logs, signing
 from service.cli import banner, output
 from service.cli.seed import seed
 from service.cli.serve import server_options
@@ -58,6 +58,8 @@ def dev(
 
 
 def _prepared(servers: embedded.Servers, issuer: str, runner: asyncio.Runner) -> Settings:
+    from service import migrating  # noqa: PLC0415  # Alembic, which no other command has to wait for
+
     known = load(
         environment="development",
         issuer=issuer,
@@ -72,6 +74,8 @@ def _prepared(servers: embedded.Servers, issuer: str, runner: asyncio.Runner) ->
 
 async def _serve(known: Settings, servers: embedded.Servers, listener: socket.socket) -> None:
     """Serve until a signal comes, or something fails that the service cannot live without."""
+    from service import app  # noqa: PLC0415  # FastAPI, likewise
+
     options: dict[str, Any] = server_options(known) | {
         "log_config": logs.config("WARNING"),
         "timeout_graceful_shutdown": _DRAIN,

@@ -1,6 +1,5 @@
 """`sealwright serve`, `sealwright migrate` and `sealwright settings`."""
 
-import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -9,10 +8,10 @@ import uvicorn
 from rich.console import Console
 from rich.markup import escape
 
-from service import logs, migrating, schema, signing
+from service import logs, schema, signing
 from service.cli import output
-from service.cli.connect import opened, settings_or_fail
-from service.errors import Unavailable
+from service.cli.connect import run
+from service.database import Database
 from service.settings import PREFIX, Settings
 
 
@@ -23,8 +22,11 @@ def serve(
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="The port to listen on.")] = None,
 ) -> None:
     """Run the service. SIGTERM ends it once the requests under way are answered."""
-    settings = settings_or_fail()
-    _refuse_what_cannot_work(settings)
+    settings = run(_reached)
+    try:
+        signing.load(settings.keys_dir, signing.Policy.of(settings), datetime.now(UTC))
+    except signing.KeyRingError as error:
+        output.fail(str(error))
     uvicorn.run(
         "service.app:create",
         factory=True,
@@ -51,13 +53,10 @@ def server_options(settings: Settings) -> dict[str, Any]:
 
 def migrate() -> None:
     """Bring the database to this release's schema. Safe on every replica at once."""
-    settings = settings_or_fail()
-    try:
-        before, after = migrating.upgrade_now(settings.database_url.get_secret_value())
-    except ValueError as error:
-        output.fail(f"{PREFIX}DATABASE_URL: {error}")
-    except (OSError, TimeoutError) as error:
-        output.fail(f"Postgres cannot be reached ({error}); check {PREFIX}DATABASE_URL")
+    from service import migrating  # noqa: PLC0415  # Alembic, which no other command has to wait for
+
+    settings = run(_reached, demand=schema.require_server)
+    before, after = migrating.upgrade_now(settings.database_url.get_secret_value())
     if before == after:
         output.say(f"The schema is at {after}: nothing to do.")
     else:
@@ -93,17 +92,5 @@ def plain(value: object) -> object:
     return value if isinstance(value, int | str) else str(value)
 
 
-def _refuse_what_cannot_work(settings: Settings) -> None:
-    async def check() -> None:
-        async with opened(settings) as database:
-            await schema.require(database)
-
-    try:
-        signing.load(settings.keys_dir, signing.Policy.of(settings), datetime.now(UTC))
-        asyncio.run(check())
-    except (signing.KeyRingError, schema.SchemaError) as error:
-        output.fail(str(error))
-    except Unavailable as error:
-        output.fail(f"Postgres cannot be reached ({error.detail}); check {PREFIX}DATABASE_URL")
-    except ValueError as error:
-        output.fail(f"{PREFIX}DATABASE_URL: {error}")
+async def _reached(settings: Settings, _: Database) -> Settings:
+    return settings

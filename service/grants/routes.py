@@ -25,7 +25,6 @@ from service.http import (
     FORM,
     JSON,
     Parameters,
-    PlainRoute,
     answer,
     arrived,
     authorization,
@@ -33,6 +32,7 @@ from service.http import (
     hung_up,
     read_parameters,
 )
+from service.routing import PlainRoute
 
 
 def routes(parts: Parts) -> APIRouter:

@@ -8,10 +8,11 @@ from service.catalog import LiveCopy
 from service.clients.authentication import authenticate, presented, required
 from service.clients.directory import Client, Directory
 from service.errors import NO_STORE, OAuthError
-from service.http import FORM, Parameters, PlainRoute, answer, authorization, caller_address, read_parameters
+from service.http import FORM, Parameters, answer, authorization, caller_address, read_parameters
 from service.introspection.documentation import INTROSPECT, REVOKE
 from service.introspection.revoking import revoke
 from service.introspection.tokens import Parts, introspected
+from service.routing import PlainRoute
 
 
 def routes(parts: Parts, directory: LiveCopy[Directory]) -> APIRouter:
