@@ -1,4 +1,4 @@
-"""Runs a migration on the connection that `service.schema` hands over, which holds the lock."""
+"""Runs a migration on the connection that `service.migrating` hands over, which holds the lock."""
 
 from alembic import context
 

@@ -35,7 +35,7 @@ def create() -> FastAPI:
 
 
 def build(settings: Settings) -> FastAPI:
-    """Build the app. Nothing is opened before its lifespan begins."""
+    """Build the app. No connection is opened before its lifespan begins."""
     database = Database(
         settings.database_url.get_secret_value(),
         size=settings.database_pool_size,

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from service.database import Connection, Statement, metadata, now
+from service.database import Connection, Statement, Time, metadata, now
 
 Event = Literal[
     "session.started",
@@ -31,7 +31,7 @@ audit_events = sa.Table(
     "audit_events",
     metadata,
     sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
-    sa.Column("at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.clock_timestamp()),
+    sa.Column("at", Time, nullable=False, server_default=sa.func.clock_timestamp()),
     sa.Column("event", sa.Text, nullable=False),
     sa.Column("user_id", sa.Uuid, comment="no foreign key: the story outlives the user"),
     sa.Column("client_id", sa.Text),

@@ -1,8 +1,11 @@
 """Tasks that run beside the requests for as long as the service does."""
 
 import asyncio
+import logging
 from collections.abc import Coroutine
 from typing import Any
+
+log = logging.getLogger("sealwright")
 
 
 class Background:
@@ -14,6 +17,7 @@ class Background:
     def start(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Run the work until it ends or `stop` is called."""
         self._task = asyncio.create_task(work, name=name)
+        self._task.add_done_callback(_tell)
 
     async def stop(self) -> None:
         """Cancel the task and wait until it has ended.
@@ -24,3 +28,8 @@ class Background:
         while self._task is not None and not self._task.done():
             self._task.cancel()
             await asyncio.wait({self._task}, timeout=0.1)
+
+
+def _tell(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("%s has ended for ever; restart this worker", task.get_name(), exc_info=error)

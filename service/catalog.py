@@ -59,6 +59,8 @@ class LiveCopy(Generic[T]):
         self._value: T | None = None
         self._version = -1
         self._looked_at = float("-inf")
+        self._failed_at = float("-inf")
+        self._failure: Unavailable | None = None
         self._loaded_at = float("-inf")
         self._background = Background()
 
@@ -70,8 +72,14 @@ class LiveCopy(Generic[T]):
             Unavailable: Postgres has not confirmed it for longer than `max_age`: a client disabled
                 meanwhile must not go on getting tokens.
         """
-        if self._value is None or time.monotonic() - self._looked_at > self._max_age:
+        if time.monotonic() - self._looked_at > self._max_age:
             raise Unavailable("the database", detail="the copy of clients and roles is too old")
+        return self.last
+
+    @property
+    def last(self) -> T:
+        """The copy, however old: for answers that give nobody anything new."""
+        assert self._value is not None, "start() the copy first"
         return self._value
 
     async def start(self) -> None:
@@ -84,12 +92,23 @@ class LiveCopy(Generic[T]):
         await self._background.stop()
 
     async def refresh(self) -> T:
-        """Look now, and return what was found. However many ask at once, they share one look."""
+        """Look now, and return what was found. However many ask at once, they share one look, or its failure.
+
+        Raises:
+            Unavailable: Postgres is away.
+        """
         asked = time.monotonic()
         async with self._lock:
+            if self._failure is not None and self._failed_at >= asked:
+                raise self._failure
             if self._looked_at < asked:
-                await self._look()
-        return self.current
+                began = time.monotonic()
+                try:
+                    await self._look()
+                except Unavailable as failure:
+                    self._failed_at, self._failure = began, failure
+                    raise
+        return self.last
 
     async def _follow(self) -> None:
         while True:

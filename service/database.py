@@ -5,14 +5,16 @@ an asyncpg pool that keeps no state in its connections (docs/decisions/0002).
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import contextlib
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 import asyncpg
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import asyncpg as dialect
 from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -28,6 +30,9 @@ metadata = sa.MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+TextArray = ARRAY(sa.Text)
+Time = sa.DateTime(timezone=True)
 
 Row: TypeAlias = asyncpg.Record
 
@@ -49,6 +54,15 @@ _DOWN = (
     asyncpg.InvalidAuthorizationSpecificationError,  # a wrong password
     asyncpg.InvalidCatalogNameError,  # no such database
 )
+
+
+@contextmanager
+def _reaching() -> Iterator[None]:
+    """Turn what says that Postgres is away or busy, and nothing else, into `Unavailable`."""
+    try:
+        yield
+    except _DOWN as error:
+        raise Unavailable("the database", detail=f"{type(error).__name__}: {error}") from error
 
 
 class Statement:
@@ -82,15 +96,18 @@ class Connection:
 
     async def row(self, statement: Statement, **values: Any) -> Row | None:
         """Run a statement; its first row, or None."""
-        return await self._raw.fetchrow(statement.sql, *statement.arguments(values))
+        with _reaching():
+            return await self._raw.fetchrow(statement.sql, *statement.arguments(values))
 
     async def rows(self, statement: Statement, **values: Any) -> list[Row]:
         """Run a statement; all its rows."""
-        return await self._raw.fetch(statement.sql, *statement.arguments(values))
+        with _reaching():
+            return await self._raw.fetch(statement.sql, *statement.arguments(values))
 
     async def value(self, statement: Statement, **values: Any) -> Any:
         """Run a statement; the first column of its first row, or None."""
-        return await self._raw.fetchval(statement.sql, *statement.arguments(values))
+        with _reaching():
+            return await self._raw.fetchval(statement.sql, *statement.arguments(values))
 
     @asynccontextmanager
     async def transaction(self, *, snapshot: bool = False) -> AsyncIterator[None]:
@@ -98,8 +115,17 @@ class Connection:
 
         With `snapshot`, every statement inside sees the database at one and the same moment.
         """
-        async with self._raw.transaction(isolation="repeatable_read" if snapshot else "read_committed"):
+        transaction = self._raw.transaction(isolation="repeatable_read" if snapshot else "read_committed")
+        with _reaching():
+            await transaction.start()
+        try:
             yield
+        except BaseException:
+            with contextlib.suppress(*_DOWN):  # then the server has rolled back by itself
+                await transaction.rollback()
+            raise
+        with _reaching():
+            await transaction.commit()
 
 
 class Database:
@@ -147,11 +173,13 @@ class Database:
         Raises:
             Unavailable: Postgres is down, too slow, or every connection is busy for too long.
         """
+        with _reaching():
+            raw = await self._pool.acquire(timeout=self._timeout)
         try:
-            async with self._pool.acquire(timeout=self._timeout) as raw:
-                yield Connection(raw)
-        except _DOWN as error:
-            raise Unavailable("the database", detail=f"{type(error).__name__}: {error}") from error
+            yield Connection(raw)
+        finally:
+            with contextlib.suppress(*_DOWN):  # the pool drops it; what was done is done
+                await self._pool.release(raw)
 
     @asynccontextmanager
     async def transaction(self, *, snapshot: bool = False) -> AsyncIterator[Connection]:

@@ -33,10 +33,6 @@ UNAVAILABLE_EXAMPLE = {
     "send the same request again after Retry-After seconds",
 }
 
-PROVE_YOURSELF = (
-    "client authentication failed; check the client_id and the secret, and that the client is enabled"
-)
-
 CLIENT_FIELDS: Mapping[str, Any] = {
     "client_id": {
         "type": "string",

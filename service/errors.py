@@ -35,6 +35,10 @@ NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}  # RFC 6749 5.1
 
 REALM = "sealwright"
 
+CLIENT_UNPROVEN = (
+    "client authentication failed; check the client_id and the secret, and that the client is enabled"
+)
+
 
 class Refusal(Exception):  # the word of the domain: most are no fault of ours
     """An expected failure, on its way to the renderer."""

@@ -36,7 +36,7 @@ class Janitor:
         self._background.start(self._work(), "janitor")
 
     async def stop(self) -> None:
-        """Stop after the statement under way."""
+        """Stop; a statement under way is taken back."""
         await self._background.stop()
 
     async def _work(self) -> None:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable
 
-from service.grants.requests import GRANT_TYPES
+from service.clients.store import GRANT_TYPES
 from service.settings import Settings
 
 PATHS = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")

@@ -23,5 +23,8 @@ def end_with_parent() -> Callable[[], None]:
         loop.remove_reader(sentinel)
         os.kill(os.getpid(), signal.SIGTERM)
 
+    def stop() -> None:
+        loop.remove_reader(sentinel)
+
     loop.add_reader(sentinel, gone)
-    return lambda: (loop.remove_reader(sentinel), None)[1]
+    return stop

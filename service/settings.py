@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-PREFIX = "SEALWRIGHT_"
+from sealwright import Algorithm
 
-Algorithm = Literal["RS256", "PS256", "ES256", "EdDSA"]
+PREFIX = "SEALWRIGHT_"
 
 _AnySettings = TypeVar("_AnySettings", bound=BaseSettings)
 

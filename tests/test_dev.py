@@ -37,7 +37,7 @@ class Dev:
         self.pids: dict[str, int] = self.facts["pids"]
 
     def token(self, **form: str) -> httpx2.Response:
-        return httpx2.post(f"{self.issuer}/token", data={"client_id": "demo-app", **form})
+        return httpx2.post(f"{self.issuer}/token", data={"client_id": "demo-app", **form}, timeout=30)
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -119,13 +119,14 @@ def test_the_banners_lines_can_be_pasted_into_a_shell_one_after_the_other(tmp_pa
 def test_everything_that_the_banner_names_is_there(tmp_path: Path) -> None:
     with dev(tmp_path) as running:
         for url in [word for word in running.banner.split() if word.startswith(f"{running.issuer}/")]:
-            assert httpx2.get(url).status_code == 200, url
+            assert httpx2.get(url, timeout=30).status_code == 200, url
         for user in ("alice", "root"):
             assert running.token(grant_type="password", username=user, password="wonderland").is_success
         service = httpx2.post(
             f"{running.issuer}/token",
             data={"grant_type": "client_credentials"},
             auth=("demo-service", "demo-service-secret"),
+            timeout=30,
         )
         assert service.is_success
 
@@ -200,7 +201,7 @@ def test_a_second_dev_in_the_same_folder_is_one_clear_line(tmp_path: Path) -> No
             f"{tmp_path / '.sealwright'} is in use by another `sealwright dev` "
             f"(process {running.pids['dev']}): stop that one first\n"
         )
-        assert httpx2.get(f"{running.issuer}/readyz").is_success
+        assert httpx2.get(f"{running.issuer}/readyz", timeout=30).is_success
 
 
 def test_it_refuses_to_run_in_production(tmp_path: Path) -> None:

@@ -209,7 +209,7 @@ async def test_a_password_changed_by_its_user_ends_a_sign_in_with_the_old_one(
 
     assert changed.json() == {"sessions_ended": 1}
     assert answer.json()["error"] == "invalid_grant"
-    with httpx2.Client(base_url=server.url) as http:
+    with httpx2.Client(base_url=server.url, timeout=30) as http:
         api = Api(http)
         assert api.is_alive(own.access)
         assert_dead(api, other)

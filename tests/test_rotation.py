@@ -193,7 +193,7 @@ def test_times_and_identity_of_the_successor_come_from_the_row(api: Api) -> None
 
 async def test_a_request_whose_caller_hung_up_rotates_nothing(deployment: Deployment) -> None:
     with deployment.having(database_pool_size="1").serving(workers=1) as server:
-        with httpx2.Client(base_url=server.url) as http:
+        with httpx2.Client(base_url=server.url, timeout=30) as http:
             api = Api(http)
             other, session = api.sign_in(), api.sign_in()
         async with (
@@ -226,7 +226,7 @@ async def test_a_refresh_that_waited_past_its_deadline_does_nothing_and_may_be_s
 ) -> None:
     with (
         deployment.having(request_deadline="0.5").serving(workers=1) as server,
-        httpx2.Client(base_url=server.url) as http,
+        httpx2.Client(base_url=server.url, timeout=30) as http,
     ):
         api = Api(http)
         session = api.sign_in()
@@ -251,7 +251,7 @@ async def test_a_copy_stuck_in_a_stopped_process_is_not_taken_for_theft(deployme
     with (
         quick.serving(workers=1) as stopped,
         quick.serving(workers=1) as healthy,
-        httpx2.Client(base_url=healthy.url) as http,
+        httpx2.Client(base_url=healthy.url, timeout=30) as http,
     ):
         api = Api(http)
         session = api.sign_in()

@@ -116,7 +116,7 @@ def test_the_demo_is_not_seeded_in_production(deployment: Deployment) -> None:
 
 
 def test_the_log_of_a_whole_conversation_holds_no_secret(deployment: Deployment) -> None:
-    with deployment.serving(workers=1) as server, httpx2.Client(base_url=server.url) as http:
+    with deployment.serving(workers=1) as server, httpx2.Client(base_url=server.url, timeout=30) as http:
         api = Api(http)
         session = api.sign_in()
         successor = tokens(api.refresh(session.refresh))

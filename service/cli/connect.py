@@ -5,12 +5,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
+import asyncpg
+
 from service import schema
 from service.cli import output
+from service.clients.rules import NotAllowed
 from service.database import Database
 from service.errors import Unavailable
 from service.revocation import Revocations
 from service.settings import PREFIX, Settings, SettingsError, load
+from service.users.passwords import WeakPassword
 
 T = TypeVar("T")
 
@@ -75,7 +79,11 @@ def run(
         output.fail(str(error))
     except Unavailable as error:
         output.fail(f"Postgres cannot be reached ({error.detail}); check {PREFIX}DATABASE_URL")
-    except ValueError as error:
+    except asyncpg.InsufficientPrivilegeError as error:
+        output.fail(
+            f"The role in {PREFIX}DATABASE_URL lacks a right ({error}); grant it, or use the owner's URL"
+        )
+    except (NotAllowed, WeakPassword) as error:
         output.fail(str(error))
 
 

@@ -1,5 +1,6 @@
 """`sealwright serve`, `sealwright migrate` and `sealwright settings`."""
 
+import socket
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -7,6 +8,7 @@ import typer
 import uvicorn
 from rich.console import Console
 from rich.markup import escape
+from sqlalchemy.exc import DBAPIError
 
 from service import logs, schema, signing
 from service.cli import output
@@ -27,11 +29,13 @@ def serve(
         signing.load(settings.keys_dir, signing.Policy.of(settings), datetime.now(UTC))
     except signing.KeyRingError as error:
         output.fail(str(error))
+    host, port = host or settings.host, port or settings.port
+    _refuse_a_taken_port(host, port)
     uvicorn.run(
         "service.app:create",
         factory=True,
-        host=host or settings.host,
-        port=port or settings.port,
+        host=host,
+        port=port,
         workers=workers or settings.workers,
         **server_options(settings),
     )
@@ -56,7 +60,10 @@ def migrate() -> None:
     from service import migrating  # noqa: PLC0415  # Alembic, which no other command has to wait for
 
     settings = run(_reached, demand=schema.require_server)
-    before, after = migrating.upgrade_now(settings.database_url.get_secret_value())
+    try:
+        before, after = migrating.upgrade_now(settings.database_url.get_secret_value())
+    except DBAPIError as error:
+        output.fail(f"The migration failed and left everything as it was: {error.orig}")
     if before == after:
         output.say(f"The schema is at {after}: nothing to do.")
     else:
@@ -90,6 +97,14 @@ def plain(value: object) -> object:
         seconds = value.total_seconds()
         return int(seconds) if seconds.is_integer() else seconds
     return value if isinstance(value, int | str) else str(value)
+
+
+def _refuse_a_taken_port(host: str, port: int) -> None:
+    try:
+        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+            return
+    except OSError as error:
+        output.fail(f"Cannot listen on port {port} of {host} ({error.strerror}); choose another: --port")
 
 
 async def _reached(settings: Settings, _: Database) -> Settings:

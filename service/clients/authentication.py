@@ -9,7 +9,7 @@ from urllib.parse import unquote_plus
 
 from service.catalog import LiveCopy
 from service.clients.directory import Client, Directory
-from service.errors import OAuthError
+from service.errors import CLIENT_UNPROVEN, OAuthError
 from service.http import is_text
 
 _NOBODY = Client(
@@ -86,7 +86,9 @@ def _basic(authorization: str) -> Credentials:
     return Credentials(client_id, secret)
 
 
-async def authenticate(directory: LiveCopy[Directory], credentials: Credentials) -> Client:
+async def authenticate(
+    directory: LiveCopy[Directory], credentials: Credentials, *, for_tokens: bool = True
+) -> Client:
     """Return the client that these credentials prove.
 
     A failure is looked at twice, the second time with a copy of the clients that is fresh from
@@ -94,13 +96,14 @@ async def authenticate(directory: LiveCopy[Directory], credentials: Credentials)
 
     Raises:
         OAuthError: `invalid_client`, in the same words whatever was wrong.
-        Unavailable: Postgres is away and the copy is too old.
+        Unavailable: Postgres is away, and the copy proves nothing or, `for_tokens`, is too old.
     """
-    client = _proven(directory.current, credentials) or _proven(await directory.refresh(), credentials)
+    copy = directory.current if for_tokens else directory.last
+    client = _proven(copy, credentials) or _proven(await directory.refresh(), credentials)
     if client is None:
         raise OAuthError(
             "invalid_client",
-            "client authentication failed; check the client_id and the secret, and that the client is enabled",
+            CLIENT_UNPROVEN,
             detail=f"client_id {credentials.client_id[:64]!r}",
         )
     return client

@@ -39,6 +39,10 @@ class Client:
         """Whether it can keep a secret (RFC 6749 2.1)."""
         return self.secret_sha256 is not None
 
+    def grace(self, default: timedelta) -> timedelta:
+        """Return how long the refresh token before the live one still gets the same successor."""
+        return default if self.refresh_grace is None else self.refresh_grace
+
     def has_secret(self, secret: str) -> bool:
         """Whether this is its secret, in constant time."""
         digest = sha256(secret.encode()).digest()
@@ -61,11 +65,8 @@ class Directory:
     issuer: str
     clients: Mapping[str, Client]
     resources: Mapping[str, Resource]
-
-    @property
-    def known_scopes(self) -> frozenset[str]:
-        """Every scope that any resource understands."""
-        return frozenset().union(*(r.scopes for r in self.resources.values()))
+    known_scopes: frozenset[str]
+    """Every scope that any resource understands."""
 
     def may_ask(self, client: Client) -> frozenset[str]:
         """Return the audiences that a client may ask for."""
@@ -94,18 +95,20 @@ def loader(issuer: str) -> Callable[[Connection], Awaitable[Directory]]:
     """Return the function that loads the directory of this issuer."""
 
     async def load(db: Connection) -> Directory:
-        known = {row["id"]: _client(row) for row in await db.rows(_clients)}
+        known = {row["id"]: client_of(row) for row in await db.rows(_clients)}
         served = {
             row["uri"]: Resource(row["uri"], frozenset(row["scopes"]), row["client_id"])
             for row in await db.rows(_resources)
         }
         served[issuer] = Resource(issuer, frozenset({ACCOUNT}), None)
-        return Directory(issuer, MappingProxyType(known), MappingProxyType(served))
+        scopes = frozenset().union(*(resource.scopes for resource in served.values()))
+        return Directory(issuer, MappingProxyType(known), MappingProxyType(served), scopes)
 
     return load
 
 
-def _client(row: Row) -> Client:
+def client_of(row: Row) -> Client:
+    """Read a row of the table."""
     implied = {ACCOUNT} if row["first_party"] else set()
     return Client(
         id=row["id"],

@@ -1,11 +1,9 @@
 """Rows of clients and resources."""
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY
 
-from service.database import metadata
+from service.database import TextArray, Time, metadata
 
-TextArray = ARRAY(sa.Text)
 EMPTY = sa.text("'{}'")
 
 clients = sa.Table(
@@ -49,10 +47,8 @@ clients = sa.Table(
         server_default=sa.text("0"),
         comment="raised to kill every token made under a lower one",
     ),
-    sa.Column("disabled_at", sa.DateTime(timezone=True)),
-    sa.Column(
-        "created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.clock_timestamp()
-    ),
+    sa.Column("disabled_at", Time),
+    sa.Column("created_at", Time, nullable=False, server_default=sa.func.clock_timestamp()),
     # RFC 9700 4.15: `sub` is a user's id or a client_id, so no client_id may look like a user's id.
     sa.CheckConstraint(
         "id ~ '^[A-Za-z0-9._~-]{1,64}$'"
@@ -81,8 +77,6 @@ resources = sa.Table(
         sa.ForeignKey("clients.id", ondelete="SET NULL"),
         comment="the client that it introspects as",
     ),
-    sa.Column(
-        "created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.clock_timestamp()
-    ),
+    sa.Column("created_at", Time, nullable=False, server_default=sa.func.clock_timestamp()),
     sa.CheckConstraint("uri ~ '^[A-Za-z][A-Za-z0-9+.-]*:[^[:space:]#]+$' AND length(uri) <= 512", name="uri"),
 )

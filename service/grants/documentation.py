@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from service.clients.store import GRANT_TYPES
 from service.documentation import (
     CLIENT_FIELDS,
-    PROVE_YOURSELF,
     STRING,
     form,
     json_answer,
@@ -12,6 +12,7 @@ from service.documentation import (
     oauth_error,
     unavailable,
 )
+from service.errors import CLIENT_UNPROVEN
 from service.http import FORM, JSON
 
 _SCOPE = {
@@ -69,7 +70,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     ),
     401: oauth_error(
         "The client did not prove itself",
-        invalid_client=PROVE_YOURSELF,
+        invalid_client=CLIENT_UNPROVEN,
     ),
     413: oauth_error("The body is larger than 64 KiB", invalid_request="the body is too large"),
     415: oauth_error(
@@ -89,7 +90,7 @@ TOKEN: dict[str, Any] = {
         **_SECURITY,
         **form(
             {
-                "grant_type": {"type": "string", "enum": ["password", "client_credentials", "refresh_token"]},
+                "grant_type": {"type": "string", "enum": list(GRANT_TYPES)},
                 "username": {**STRING, "description": "password: the username or email"},
                 "password": {**STRING, "format": "password", "description": "password: the user's password"},
                 **_REFRESH_TOKEN,

@@ -59,7 +59,7 @@ async def grant(
             client_epoch=client.epoch,
             asked_resources=request.asked.resources,
             allowed_resources=tuple(allowed),
-            grace=parts.settings.refresh_grace if client.refresh_grace is None else client.refresh_grace,
+            grace=client.grace(parts.settings.refresh_grace),
             deadline=parts.database.clock.after(caller.arrived, parts.settings.request_deadline),
         ),
         idle=parts.settings.refresh_token_idle,

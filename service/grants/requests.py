@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from service.clients.store import GRANT_TYPES
 from service.errors import OAuthError
 from service.grants.scope import Asked, parse_scope
 from service.http import Parameters
@@ -36,8 +37,6 @@ class RefreshRequest:
 
 
 TokenRequest: TypeAlias = PasswordRequest | ClientCredentialsRequest | RefreshRequest
-
-GRANT_TYPES = ("password", "client_credentials", "refresh_token")
 
 
 def parse(parameters: Parameters) -> TokenRequest:

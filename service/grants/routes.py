@@ -56,11 +56,13 @@ async def _grant(parts: Parts, request: Request, parameters: Parameters, asked: 
     caller = Caller(caller_address(request), request.headers.get("user-agent"), arrived(request))
     credentials = presented(authorization(request), parameters.one)
     if isinstance(asked, RefreshRequest):
+        token = None
         if credentials is None:
             # A public client is known by the token that it presents: its signature names the client.
-            credentials = Credentials(refresh_token.verify(parts, asked).client_id, None)
+            token = refresh_token.verify(parts, asked)
+            credentials = Credentials(token.client_id, None)
         client = _allowed(await authenticate(parts.directory, credentials), "refresh_token")
-        token = refresh_token.verify(parts, asked)
+        token = token or refresh_token.verify(parts, asked)
         return answer(
             await refresh_token.grant(parts, client, token, asked, caller, partial(hung_up, request))
         )

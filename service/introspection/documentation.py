@@ -6,7 +6,6 @@ from starlette.responses import Response
 
 from service.documentation import (
     CLIENT_FIELDS,
-    PROVE_YOURSELF,
     STRING,
     form,
     json_answer,
@@ -14,6 +13,7 @@ from service.documentation import (
     oauth_error,
     unavailable,
 )
+from service.errors import CLIENT_UNPROVEN
 from service.http import FORM
 
 _TOKEN = {
@@ -28,7 +28,7 @@ _FORM = form(_TOKEN, ["token"], _EXAMPLES, FORM)
 _ERRORS: dict[int | str, dict[str, Any]] = {
     401: oauth_error(
         "The client did not prove itself",
-        invalid_client=PROVE_YOURSELF,
+        invalid_client=CLIENT_UNPROVEN,
     ),
     413: oauth_error("The body is larger than 64 KiB", invalid_request="the body is too large"),
     415: oauth_error(

@@ -6,6 +6,7 @@ from typing import Literal
 
 from sealwright import Claims
 from service.clients import store as clients
+from service.clients.directory import client_of
 from service.database import Connection
 from service.revocation.explaining import cause
 from service.sessions import reading
@@ -55,7 +56,7 @@ async def of_refresh(db: Connection, token: Refresh, default_grace: timedelta) -
     row = await reading.state(db, token.session_id, token.client_id)
     decided: Verdict | None = None
     if row is not None and client is not None:
-        grace = default_grace if client["refresh_grace"] is None else client["refresh_grace"]
+        grace = client_of(client).grace(default_grace)
         decided = verdict(reading.session_state(row), token.jti, row["now"], grace)
     elif story["ended_at"] is not None:
         decided = "over"

@@ -60,8 +60,9 @@ async def _good(parts: Parts, client: Client, token: Refresh) -> str | None:
         row = await reading.state(db, token.session_id, client.id)
     if row is None:
         return None
-    grace = parts.settings.refresh_grace if client.refresh_grace is None else client.refresh_grace
-    decided = verdict(reading.session_state(row), token.jti, row["now"], grace)
+    decided = verdict(
+        reading.session_state(row), token.jti, row["now"], client.grace(parts.settings.refresh_grace)
+    )
     username: str = row["username"]
     return username if decided in {"rotate", "replay"} else None
 

@@ -6,9 +6,9 @@ from datetime import datetime
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.dialects.postgresql import insert
 
-from service.database import Connection, Statement, now
+from service.database import Connection, Statement, TextArray, now
 from service.revocation.entries import Kill, Kind, Revocation
 from service.revocation.tables import revocation_head, revocations
 
@@ -91,9 +91,7 @@ _since = Statement(
 
 # The subjects that are asked about, as rows to join with.
 wanted = (
-    sa.func.unnest(
-        sa.bindparam("kinds", type_=ARRAY(sa.Text)), sa.bindparam("subjects", type_=ARRAY(sa.Text))
-    )
+    sa.func.unnest(sa.bindparam("kinds", type_=TextArray), sa.bindparam("subjects", type_=TextArray))
     .table_valued("kind", "subject")
     .render_derived()
 )

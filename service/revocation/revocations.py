@@ -31,6 +31,8 @@ from service.revocation.record import Head, Numbered
 
 log = logging.getLogger("sealwright")
 
+_CHECKING = "a new connection to Redis is being checked"
+
 POLICY_INTERVAL = 5.0  # seconds between looks at Redis's eviction policy
 
 _DOWN = (RedisError, OSError, TimeoutError)
@@ -74,6 +76,7 @@ class Revocations:
         self._connections = 0
         self._trusted = False
         self._untrusted_because = "Redis has not been looked at yet"
+        self._told = ""
         self._evicts: str | None = None
         self._policy_read_at = float("-inf")
         self._wake = asyncio.Event()
@@ -156,17 +159,16 @@ class Revocations:
             self._distrust("the blocklist in Redis is not whole")
 
     def _distrust(self, because: str) -> None:
-        if self._trusted:
-            log.warning(
-                "the blocklist is not used for now: %s; revocations are looked up in Postgres", because
-            )
+        if because not in {_CHECKING, self._told}:
+            log.warning("Redis is not used for now, revocations are looked up in Postgres: %s", because)
+            self._told = because
         self._trusted = False
         self._untrusted_because = because
         self._wake.set()
 
     async def _connected(self, connection: AbstractConnection) -> None:
         self._connections += 1
-        self._distrust("a new connection to Redis is being checked")
+        self._distrust(_CHECKING)
         await connection.on_connect()
 
     async def _follow(self) -> None:
@@ -239,6 +241,7 @@ class Revocations:
         if not self._trusted:
             log.info("the blocklist is in use")
         self._trusted = True
+        self._told = ""
         return True
 
     async def _fill(self, timeline: UUID, marker: int | None) -> None:

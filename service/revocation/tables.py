@@ -2,9 +2,7 @@
 
 import sqlalchemy as sa
 
-from service.database import metadata
-
-Time = sa.DateTime(timezone=True)
+from service.database import Time, metadata
 
 revocation_head = sa.Table(
     "revocation_head",

@@ -24,10 +24,7 @@ _of_user = (
     sa.select(sessions.c.id)
     .where(
         sessions.c.user_id == sa.bindparam("user_id", type_=sa.Uuid),
-        sessions.c.id
-        != sa.func.coalesce(
-            sa.bindparam("spared", type_=sa.Uuid), sa.text("'00000000-0000-0000-0000-000000000000'::uuid")
-        ),
+        sessions.c.id.is_distinct_from(sa.bindparam("spared", type_=sa.Uuid)),
         sessions.c.ended_at.is_(None),
     )
     .order_by(sessions.c.id)

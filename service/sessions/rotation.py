@@ -7,10 +7,9 @@ from typing import Any, Literal, TypeAlias
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY
 
 from service.audit import record as audit
-from service.database import Connection, Database, Row, Statement, now
+from service.database import Connection, Database, Row, Statement, TextArray, Time, now
 from service.errors import Unavailable
 from service.revocation import Revocations
 from service.sessions.ending import end_in
@@ -55,7 +54,6 @@ class Rotated:
     user_id: UUID
     user_epoch: int
     roles: tuple[str, ...]
-    replayed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +105,11 @@ _rotate = Statement(
         sa.or_(_live, _in_grace),
         # One expression with a column in it: a condition of its own, without one, Postgres may try beforehand.
         sa.case(
-            (_row.c.ended_at.is_(None), now() < sa.bindparam("deadline", type_=sa.DateTime(timezone=True))),
+            (_row.c.ended_at.is_(None), now() < sa.bindparam("deadline", type_=Time)),
             else_=sa.false(),
         ),
-        _row.c.resources.contains(sa.bindparam("asked", type_=ARRAY(sa.Text))),
-        _row.c.resources.overlap(sa.bindparam("allowed", type_=ARRAY(sa.Text))),
+        _row.c.resources.contains(sa.bindparam("asked", type_=TextArray)),
+        _row.c.resources.overlap(sa.bindparam("allowed", type_=TextArray)),
         users.c.id == _row.c.user_id,
         users.c.disabled_at.is_(None),
     )
@@ -170,14 +168,13 @@ async def rotate(
     Raises:
         Unavailable: Postgres is away, or the deadline has passed. The request may be sent again.
     """
-    successor = uuid4()
     async with database.connect() as db:
         if await hung_up():
             raise Unavailable("the caller", detail="the caller hung up before its refresh was begun")
         row = await db.row(
             _rotate,
             jti=presented.jti,
-            successor=successor,
+            successor=uuid4(),
             idle=idle,
             session_id=presented.session_id,
             client_id=presented.client_id,
@@ -188,11 +185,11 @@ async def rotate(
             allowed=presented.allowed_resources,
         )
     if row is not None:
-        return _rotated(presented.session_id, row, replayed=row["jti"] != successor)
+        return _rotated(presented.session_id, row)
     return await _refuse(revocations, presented, revocation_lifetime, address, hung_up)
 
 
-def _rotated(session_id: UUID, row: Row, *, replayed: bool) -> Rotated:
+def _rotated(session_id: UUID, row: Row) -> Rotated:
     return Rotated(
         session_id=session_id,
         jti=row["jti"],
@@ -207,7 +204,6 @@ def _rotated(session_id: UUID, row: Row, *, replayed: bool) -> Rotated:
         user_id=row["user_id"],
         user_epoch=row["user_epoch"],
         roles=tuple(row["roles"]),
-        replayed=replayed,
     )
 
 

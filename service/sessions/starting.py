@@ -5,11 +5,10 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY
 
 from service.audit import record as audit
 from service.clients.tables import clients
-from service.database import Database, Statement, now
+from service.database import Database, Statement, TextArray, Time, now
 from service.sessions.tables import sessions
 from service.users.tables import users
 
@@ -52,9 +51,9 @@ _from_user = (
         clients.c.epoch,
         now(),
         now() + sa.bindparam("lifetime", type_=sa.Interval),
-        sa.bindparam("amr", type_=ARRAY(sa.Text)),
-        sa.bindparam("scopes", type_=ARRAY(sa.Text)),
-        sa.bindparam("resources", type_=ARRAY(sa.Text)),
+        sa.bindparam("amr", type_=TextArray),
+        sa.bindparam("scopes", type_=TextArray),
+        sa.bindparam("resources", type_=TextArray),
         sa.bindparam("address", type_=sa.Text),
         sa.bindparam("user_agent", type_=sa.Text),
         sa.bindparam("jti", type_=sa.Uuid),
@@ -64,7 +63,7 @@ _from_user = (
     .where(
         users.c.id == sa.bindparam("user_id", type_=sa.Uuid),
         users.c.epoch == sa.bindparam("user_epoch", type_=sa.BigInteger),
-        users.c.password_changed_at == sa.bindparam("password_changed_at", type_=sa.DateTime(timezone=True)),
+        users.c.password_changed_at == sa.bindparam("password_changed_at", type_=Time),
         users.c.disabled_at.is_(None),
         clients.c.id == sa.bindparam("client_id"),
         clients.c.epoch == sa.bindparam("client_epoch", type_=sa.BigInteger),

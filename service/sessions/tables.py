@@ -1,12 +1,8 @@
 """The session row: one a sign-in, whatever the number of rotations."""
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY
 
-from service.database import metadata
-
-TextArray = ARRAY(sa.Text)
-Time = sa.DateTime(timezone=True)
+from service.database import TextArray, Time, metadata
 
 sessions = sa.Table(
     "sessions",

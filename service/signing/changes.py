@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from service.settings import Algorithm
+from sealwright import Algorithm
 from service.signing import files, rules, signer
 from service.signing.entries import Entry, KeyRingError
 from service.signing.rules import Policy

@@ -18,8 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 from jwt import PyJWK, PyJWTError
 from jwt.api_jws import PyJWS
 
-from sealwright import InvalidKey, Key
-from service.settings import Algorithm
+from sealwright import Algorithm, InvalidKey, Key
 
 TokenType = Literal["at+jwt", "rt+jwt"]
 """The `typ` of each kind of token: access (RFC 9068 2.1) and refresh."""

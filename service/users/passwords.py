@@ -20,6 +20,10 @@ T = TypeVar("T")
 MAX_PASSWORD = 1024  # bytes; far beyond any passphrase, and hashing it costs no more than a short one
 
 
+NICENESS = 10
+"""Of the hashing threads. At 19 a machine busy with other things lets a hash wait for ten seconds and more."""
+
+
 class WeakPassword(ValueError):
     """A password that may not be set; the text says why."""
 
@@ -101,4 +105,4 @@ def _give_way() -> None:
     # it would be the whole process's.
     if hasattr(os, "sched_getaffinity"):
         with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

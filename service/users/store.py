@@ -7,9 +7,8 @@ from datetime import datetime
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY
 
-from service.database import Connection, Row, Statement, now
+from service.database import Connection, Row, Statement, TextArray, Time, now
 from service.users.tables import roles, users
 
 
@@ -77,7 +76,7 @@ _new_password = sa.update(users).values(
 _change_password = Statement(
     _new_password.where(
         users.c.id == _id,
-        users.c.password_changed_at == sa.bindparam("read", type_=sa.DateTime(timezone=True)),
+        users.c.password_changed_at == sa.bindparam("read", type_=Time),
     ).returning(users.c.epoch)
 )
 _reset_password = Statement(
@@ -105,7 +104,7 @@ _set_roles = Statement(
     .returning(_dead_below)
 )
 _known_roles = Statement(
-    sa.select(roles.c.name).where(roles.c.name == sa.any_(sa.bindparam("names", type_=ARRAY(sa.Text))))
+    sa.select(roles.c.name).where(roles.c.name == sa.any_(sa.bindparam("names", type_=TextArray)))
 )
 
 

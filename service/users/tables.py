@@ -1,20 +1,15 @@
 """Rows of users and roles."""
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY
 
-from service.database import metadata
-
-TextArray = ARRAY(sa.Text)
+from service.database import TextArray, Time, metadata
 
 roles = sa.Table(
     "roles",
     metadata,
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("scopes", TextArray, nullable=False, comment="what a user with this role may be granted"),
-    sa.Column(
-        "created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.clock_timestamp()
-    ),
+    sa.Column("created_at", Time, nullable=False, server_default=sa.func.clock_timestamp()),
     sa.CheckConstraint("name ~ '^[!#-\\[\\]-~]{1,64}$'", name="name"),
 )
 
@@ -32,7 +27,7 @@ users = sa.Table(
     sa.Column("password_hash", sa.Text, comment="a PHC string, e.g. $argon2id$…"),
     sa.Column(
         "password_changed_at",
-        sa.DateTime(timezone=True),
+        Time,
         nullable=False,
         server_default=sa.func.clock_timestamp(),
         comment="a sign-in that read an older password is not finished; a mere rehash leaves it",
@@ -45,10 +40,8 @@ users = sa.Table(
         server_default=sa.text("0"),
         comment="raised to kill every token made under a lower one",
     ),
-    sa.Column("disabled_at", sa.DateTime(timezone=True)),
-    sa.Column(
-        "created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.clock_timestamp()
-    ),
+    sa.Column("disabled_at", Time),
+    sa.Column("created_at", Time, nullable=False, server_default=sa.func.clock_timestamp()),
     sa.UniqueConstraint("username"),
     sa.UniqueConstraint("email"),
     sa.CheckConstraint(

@@ -25,7 +25,7 @@ from service.revocation import Revocations
 from service.settings import Settings, load
 
 SEALWRIGHT = (sys.executable, "-c", "from service.cli import main; main()")
-READY_WITHIN = 20.0
+READY_WITHIN = 120.0
 
 FAST_HASHES = {
     "SEALWRIGHT_PASSWORD_MEMORY_KIB": "256",
