@@ -1,12 +1,14 @@
 """Security events in Postgres: one vocabulary, append-only, written in the transaction that they tell of."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Literal
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 
-from service.database import Connection, Statement, Time, metadata, now
+from service.database import Connection, Statement, TextArray, Time, metadata, now
 
 Event = Literal[
     "session.started",
@@ -50,23 +52,41 @@ _record = Statement(
         detail=sa.bindparam("detail"),
     )
 )
+_ended = (
+    sa.func.unnest(
+        sa.bindparam("session_ids", type_=ARRAY(sa.Uuid)), sa.bindparam("client_ids", type_=TextArray)
+    )
+    .table_valued("session_id", "client_id")
+    .render_derived()
+)
+_record_ends = Statement(
+    sa.insert(audit_events).from_select(
+        ["event", "user_id", "client_id", "session_id", "detail"],
+        sa.select(
+            sa.literal("session.ended"),
+            sa.bindparam("user_id", type_=sa.Uuid),
+            _ended.c.client_id,
+            _ended.c.session_id,
+            sa.bindparam("detail", type_=sa.Text),
+        ),
+    )
+)
 
 # The oldest rows by id are the oldest by time, near enough; so no index on the time is needed.
 _oldest = (
     sa.select(audit_events.c.id, audit_events.c.at)
     .order_by(audit_events.c.id)
     .limit(sa.bindparam("batch", type_=sa.Integer))
-    .with_for_update(skip_locked=True)
     .cte("oldest")
 )
+_over = (
+    sa.select(audit_events.c.id)
+    .join(_oldest, _oldest.c.id == audit_events.c.id)
+    .where(_oldest.c.at < now() - sa.bindparam("retention", type_=sa.Interval))
+    .with_for_update(of=audit_events, skip_locked=True)
+)
 _delete_over = Statement(
-    sa.delete(audit_events)
-    .where(
-        audit_events.c.id.in_(
-            sa.select(_oldest.c.id).where(_oldest.c.at < now() - sa.bindparam("retention", type_=sa.Interval))
-        )
-    )
-    .returning(audit_events.c.id)
+    sa.delete(audit_events).where(audit_events.c.id.in_(_over)).returning(audit_events.c.id)
 )
 
 
@@ -88,6 +108,19 @@ async def record(
         client_id=client_id,
         session_id=session_id,
         address=address,
+        detail=detail,
+    )
+
+
+async def record_ends(
+    db: Connection, user_id: UUID, sessions: Sequence[tuple[UUID, str]], detail: str
+) -> None:
+    """Append `session.ended` for many sessions of a user, each with its client."""
+    await db.rows(
+        _record_ends,
+        user_id=user_id,
+        session_ids=[session_id for session_id, _ in sessions],
+        client_ids=[client_id for _, client_id in sessions],
         detail=detail,
     )
 

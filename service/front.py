@@ -1,6 +1,7 @@
 """The first thing a request meets: its time of arrival, and the documents that need no routing."""
 
 import asyncio
+import math
 import time
 from typing import Any
 
@@ -19,20 +20,23 @@ from service.signing import KeyRingWatcher
 
 TICK = 0.25
 STALL = 1.0
+LATE = 0.1
+SETTLE = 10.0
 
 
 class Arrivals:
     """Tells when a request came in, even if this process was stopped at the time.
 
     A process that was stopped reads, when it goes on, requests that have waited in the kernel, perhaps long
-    given up by who sent them. So the loop ticks; after a pause in its ticking, whatever is read within a
-    second counts as having come when the pause began.
+    given up by who sent them. So the loop ticks; after a pause in its ticking, whatever is read counts as
+    having come when the pause began, until the loop has worked off what had piled up and ticks on time again.
     """
 
     def __init__(self) -> None:
         self._ticked = time.monotonic()
-        self._stalled_at = 0.0
-        self._stalled_until = 0.0
+        self._paused_at = 0.0
+        self._resumed_at = 0.0
+        self._settled_at = 0.0
         self._background = Background()
 
     async def start(self) -> None:
@@ -44,23 +48,28 @@ class Arrivals:
         """Stop ticking."""
         await self._background.stop()
 
-    def now(self) -> float:
-        """Return the earliest moment, by the monotonic clock, at which a request read just now can have come in."""
-        now = time.monotonic()
-        self._notice(now)
-        return self._stalled_at if now < self._stalled_until else now
+    def earliest(self, read_at: float) -> float:
+        """Return the earliest moment at which a request can have come in; all by the monotonic clock."""
+        self._notice(time.monotonic())
+        return self._paused_at if self._paused_at <= read_at < self._settled_at else read_at
 
     def _notice(self, now: float) -> None:
         if now - self._ticked > STALL:
-            if now >= self._stalled_until:
-                self._stalled_at = self._ticked
-            self._stalled_until = now + STALL
-        self._ticked = now
+            if self._settled_at < math.inf:
+                self._paused_at, self._settled_at = self._ticked, math.inf
+            self._resumed_at = now
 
     async def _tick(self) -> None:
         while True:
+            due = time.monotonic() + TICK
             await asyncio.sleep(TICK)
-            self._notice(time.monotonic())
+            now = time.monotonic()
+            self._notice(now)
+            on_time = now - due < LATE
+            # A machine that stays too busy to tick on time would never settle; nothing waits in the kernel so long.
+            if self._settled_at == math.inf and (on_time or now - self._resumed_at > SETTLE):
+                self._settled_at = now
+            self._ticked = now
 
 
 class Front:
@@ -86,7 +95,7 @@ class Front:
             if path in PATHS and scope["method"] in {"GET", "HEAD"}:
                 await self._document(scope, send, self._metadata, None)
                 return
-            scope[ARRIVED] = self._arrivals.now()
+            scope[ARRIVED] = self._arrivals.earliest(scope.get(ARRIVED, time.monotonic()))
         await self._app(scope, receive, send)
 
     async def _document(self, scope: Scope, send: Send, body: bytes, etag: bytes | None) -> None:

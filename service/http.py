@@ -177,6 +177,7 @@ def authorization(request: Request) -> str | None:
 
 
 ARRIVED = "sealwright.arrived"
+"""The key of a request's scope that says when it came in."""
 
 
 def arrived(request: Request) -> float:

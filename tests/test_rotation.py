@@ -3,9 +3,11 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 import httpx2
@@ -20,6 +22,8 @@ pytestmark = pytest.mark.anyio
 RACERS = 64
 POOL = 10
 """Connections of one worker: more than so many waiting at once are the work of two."""
+
+CLIENT_CREDENTIALS = "grant_type=client_credentials&client_id=demo-service&client_secret=demo-service-secret"
 
 HOLD = "SELECT 1 FROM sessions WHERE id = $1 FOR UPDATE"
 
@@ -39,14 +43,29 @@ def post_and_hang_up(server: Server, refresh_token: str) -> None:
 
 def send_refresh(server: Server, refresh_token: str) -> socket.socket:
     """Send a whole refresh; whoever keeps the connection may wait for the answer."""
+    connection = connect(server)
+    post(connection, "/refresh", json.dumps({"refresh_token": refresh_token}), "application/json")
+    return connection
+
+
+def connect(server: Server) -> socket.socket:
     address = urlsplit(server.url)
-    body = json.dumps({"refresh_token": refresh_token})
-    connection = socket.create_connection((address.hostname, address.port), timeout=20)
+    return socket.create_connection((address.hostname, address.port), timeout=30)
+
+
+def post(connection: socket.socket, path: str, body: str, content_type: str) -> None:
     connection.sendall(
-        f"POST /refresh HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Type: application/json\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {content_type}\r\n"
         f"Content-Length: {len(body)}\r\n\r\n{body}".encode()
     )
-    return connection
+
+
+@pytest.fixture(scope="module", autouse=True)
+def many_files() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 4096)), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.fixture
@@ -222,14 +241,10 @@ async def test_a_request_whose_caller_hung_up_rotates_nothing(deployment: Deploy
 
 
 async def test_a_refresh_that_waited_past_its_deadline_does_nothing_and_may_be_sent_again(
-    deployment: Deployment,
+    deployment: Deployment, api: Api
 ) -> None:
-    with (
-        deployment.having(request_deadline="0.5").serving(workers=1) as server,
-        httpx2.Client(base_url=server.url, timeout=30) as http,
-    ):
-        api = Api(http)
-        session = api.sign_in()
+    session = api.sign_in()
+    with deployment.having(request_deadline="0.5").serving(workers=1) as server:
         async with (
             held(deployment.database_url, HOLD, session.claims["sid"]) as release,
             httpx2.AsyncClient(base_url=server.url, timeout=30) as client,
@@ -246,28 +261,38 @@ async def test_a_refresh_that_waited_past_its_deadline_does_nothing_and_may_be_s
         assert tokens(api.refresh(session.refresh)).jti != session.jti
 
 
-async def test_a_copy_stuck_in_a_stopped_process_is_not_taken_for_theft(deployment: Deployment) -> None:
+@pytest.mark.parametrize("queued", [0, 1200])
+async def test_a_copy_stuck_in_a_stopped_process_is_not_taken_for_theft(
+    deployment: Deployment, queued: int
+) -> None:
+    """With work of more than a second that the process finds before it when it goes on, and without."""
     quick = deployment.having(request_deadline="1")
     with (
+        ExitStack() as connections,
         quick.serving(workers=1) as stopped,
         quick.serving(workers=1) as healthy,
+        deployment.serving(workers=1) as patient,
         httpx2.Client(base_url=healthy.url, timeout=30) as http,
+        httpx2.Client(base_url=patient.url, timeout=30) as http_patient,
     ):
         api = Api(http)
         session = api.sign_in()
+        ahead = [connections.enter_context(connect(stopped)) for _ in range(queued)]
+        assert httpx2.get(f"{stopped.url}/healthz", timeout=30).status_code == 200  # all of them are accepted
 
         os.kill(stopped.process.pid, signal.SIGSTOP)
         try:
+            for connection in ahead:
+                post(connection, "/token", CLIENT_CREDENTIALS, "application/x-www-form-urlencoded")
             # Not closed: to the stopped process, its caller still waits.
-            stuck = await asyncio.to_thread(send_refresh, stopped, session.refresh)
+            stuck = connections.enter_context(await asyncio.to_thread(send_refresh, stopped, session.refresh))
             second = tokens(api.refresh(session.refresh))
             third = tokens(api.refresh(second.refresh))
             await fetch(deployment.database_url, "SELECT pg_sleep(2)")
         finally:
             os.kill(stopped.process.pid, signal.SIGCONT)
-        with stuck:
-            answer = await asyncio.to_thread(stuck.recv, 65536)
+        answer = await asyncio.to_thread(stuck.recv, 65536)
 
         assert b" 503 " in answer
         assert api.is_alive(third.access)
-        assert tokens(api.refresh(third.refresh)).jti != third.jti
+        assert tokens(Api(http_patient).refresh(third.refresh)).jti != third.jti

@@ -10,8 +10,8 @@ from typing import get_args
 import jwt
 import pytest
 
-from sealwright import KeySet, verify_signed
-from service.settings import Algorithm, KeySettings
+from sealwright import Algorithm, KeySet, verify_signed
+from service.settings import KeySettings
 from service.signing import KeyRing, Policy, TokenType, changes, load, signer
 
 NOW = datetime.now(UTC).replace(microsecond=0)

@@ -11,9 +11,13 @@ from service import audit
 from service.catalog import changed
 from service.clients import store as clients
 from service.revocation import Reason, Revocation, Revocations, Revoking
-from service.sessions.ending import end_in, end_others_in, end_rows_in
+from service.sessions.ending import end_in, end_others_in, end_rows_in, is_live_in
 from service.users import store as users
 from service.users.store import Raised, User
+
+
+class _TooLate(Exception):
+    """Rolls back a change that its session did not live to see."""
 
 
 async def sign_out_everywhere(
@@ -55,16 +59,20 @@ async def change_password(
 ) -> int | None:
     """Set a password that its user chose, and end every other session; return how many.
 
-    None, and nothing is done: the password is no longer the one that `user` was read with.
+    None, and nothing is done: since `user` was read the password was changed, the user shut out, or the
+    session ended. Two slow hashes lie between, time enough.
     """
-    user_id = user.id
-    async with revocations.transaction() as revoking:
-        if not await users.change_password(revoking.db, user, password_hash):
-            return None
-        ended = await end_others_in(revoking, user_id, session_id, "password_changed", lifetime)
-        await audit.record(
-            revoking.db, "user.password_changed", user_id=user_id, session_id=session_id, address=address
-        )
+    try:
+        async with revocations.transaction() as revoking:
+            if not await users.change_password(revoking.db, user, password_hash):
+                return None
+            await _require_live(revoking, session_id)
+            ended = await end_others_in(revoking, user.id, session_id, "password_changed", lifetime)
+            await audit.record(
+                revoking.db, "user.password_changed", user_id=user.id, session_id=session_id, address=address
+            )
+    except _TooLate:
+        return None
     return len(ended)
 
 
@@ -144,3 +152,8 @@ async def _end_all(
 ) -> None:
     await end_rows_in(revoking, user_id, reason)
     revoking.revoke(Revocation("sub", str(user_id), reason, lifetime, raised.dead_below))
+
+
+async def _require_live(revoking: Revoking, session_id: UUID) -> None:
+    if not await is_live_in(revoking, session_id):
+        raise _TooLate

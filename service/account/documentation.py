@@ -75,7 +75,7 @@ CHANGE_PASSWORD: dict[str, Any] = {
         400: problem(400, "Bad Request", "the new password is too short: it takes at least 8 characters"),
         **_BEARER,
         403: problem(403, "Forbidden", "current_password is wrong"),
-        409: problem(409, "Conflict", "the password was changed by somebody else at the same moment"),
+        409: problem(409, "Conflict", "the account changed at the same moment; sign in and try again"),
         413: problem(413, "Content Too Large", "the body is too large"),
         415: problem(
             415, "Unsupported Media Type", "the body must be application/json; set Content-Type to say so"

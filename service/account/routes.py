@@ -88,7 +88,7 @@ class Account:
             address=caller_address(request),
         )
         if ended is None:
-            raise Problem("the password was changed by somebody else at the same moment", status=409)
+            raise Problem("the account changed at the same moment; sign in and try again", status=409)
         return answer({"sessions_ended": ended})
 
     async def sessions(self, request: Request) -> Response:

@@ -45,7 +45,7 @@ def server_options(settings: Settings) -> dict[str, Any]:
     """Return how uvicorn is to run, here and in development."""
     return {
         "loop": "uvloop",
-        "http": "httptools",
+        "http": "service.protocol:BoundedProtocol",
         "ws": "none",
         "access_log": False,
         "server_header": False,

@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from service.database import Connection, Statement, TextArray, now
 from service.revocation.entries import Kill, Kind, Revocation
@@ -52,13 +52,25 @@ _advance = Statement(
     .returning(revocation_head.c.number)
 )
 
-_insert = insert(revocations).values(
-    number=sa.bindparam("number"),
-    kind=sa.bindparam("kind"),
-    subject=sa.bindparam("subject"),
-    epoch=sa.bindparam("epoch"),
-    reason=sa.bindparam("reason"),
-    expires_at=now() + sa.bindparam("lifetime", type_=sa.Interval),
+_ttl_ms = (sa.extract("epoch", revocations.c.expires_at - now()) * 1000).cast(sa.BigInteger).label("ttl_ms")
+
+_new = (
+    sa.func.unnest(
+        sa.bindparam("numbers", type_=ARRAY(sa.BigInteger)),
+        sa.bindparam("kinds", type_=TextArray),
+        sa.bindparam("subjects", type_=TextArray),
+        sa.bindparam("epochs", type_=ARRAY(sa.BigInteger)),
+        sa.bindparam("reasons", type_=TextArray),
+        sa.bindparam("lifetimes", type_=ARRAY(sa.Interval)),
+    )
+    .table_valued("number", "kind", "subject", "epoch", "reason", "lifetime")
+    .render_derived()
+)
+_insert = insert(revocations).from_select(
+    ["number", "kind", "subject", "epoch", "reason", "expires_at"],
+    sa.select(
+        _new.c.number, _new.c.kind, _new.c.subject, _new.c.epoch, _new.c.reason, now() + _new.c.lifetime
+    ),
 )
 # One row a subject: the newest says what holds, and must outlive what the older would have killed.
 _put = Statement(
@@ -71,9 +83,7 @@ _put = Statement(
             "revoked_at": now(),
             "expires_at": sa.func.greatest(revocations.c.expires_at, _insert.excluded.expires_at),
         },
-    ).returning(
-        (sa.extract("epoch", revocations.c.expires_at - now()) * 1000).cast(sa.BigInteger).label("ttl_ms")
-    )
+    ).returning(revocations.c.number, _ttl_ms)
 )
 
 _in_force = sa.select(
@@ -81,7 +91,7 @@ _in_force = sa.select(
     revocations.c.kind,
     revocations.c.subject,
     revocations.c.epoch,
-    (sa.extract("epoch", revocations.c.expires_at - now()) * 1000).cast(sa.BigInteger).label("ttl_ms"),
+    _ttl_ms,
 ).where(revocations.c.expires_at > now())
 _since = Statement(
     _in_force.where(revocations.c.number > sa.bindparam("number", type_=sa.BigInteger)).order_by(
@@ -134,20 +144,23 @@ async def append(db: Connection, entries: Sequence[Revocation]) -> list[Numbered
 
     Call it last: it locks out other revokers until the commit.
     """
-    last = await db.value(_advance, count=len(entries))
-    numbered = []
-    for number, entry in enumerate(entries, start=last - len(entries) + 1):
-        ttl_ms = await db.value(
-            _put,
-            number=number,
-            kind=entry.kind,
-            subject=entry.subject,
-            epoch=entry.epoch,
-            reason=entry.reason,
-            lifetime=entry.lifetime,
-        )
-        numbered.append(Numbered(number, entry.kind, entry.subject, entry.epoch, ttl_ms))
-    return numbered
+    newest = {(entry.kind, entry.subject): entry for entry in entries}
+    last = await db.value(_advance, count=len(newest))
+    numbers = range(last - len(newest) + 1, last + 1)
+    rows = await db.rows(
+        _put,
+        numbers=list(numbers),
+        kinds=[entry.kind for entry in newest.values()],
+        subjects=[entry.subject for entry in newest.values()],
+        epochs=[entry.epoch for entry in newest.values()],
+        reasons=[entry.reason for entry in newest.values()],
+        lifetimes=[entry.lifetime for entry in newest.values()],
+    )
+    ttl_ms = {row["number"]: row["ttl_ms"] for row in rows}
+    return [
+        Numbered(number, entry.kind, entry.subject, entry.epoch, ttl_ms[number])
+        for number, entry in zip(numbers, newest.values(), strict=True)
+    ]
 
 
 async def since(db: Connection, number: int) -> list[Numbered]:

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from service.audit import record as audit
+from service.audit import record_ends
 from service.database import Statement, now
 from service.revocation import Reason, Revocation, Revoking
 from service.sessions.tables import sessions
@@ -32,6 +33,12 @@ _of_user = (
 )
 _lock_of_user = Statement(_of_user)
 _end_many = Statement(_mark.where(sessions.c.id == sa.any_(sa.bindparam("ids", type_=ARRAY(sa.Uuid)))))
+
+_live = Statement(
+    sa.select(sessions.c.id)
+    .where(sessions.c.id == sa.bindparam("session_id", type_=sa.Uuid), sessions.c.ended_at.is_(None))
+    .with_for_update(read=True)
+)
 
 
 async def end_in(
@@ -74,13 +81,10 @@ async def end_rows_in(
     db = revoking.db
     ids = [row["id"] for row in await db.rows(_lock_of_user, user_id=user_id, spared=spared)]
     ended = await db.rows(_end_many, ids=ids, reason=reason)
-    for row in ended:
-        await audit(
-            db,
-            "session.ended",
-            user_id=user_id,
-            client_id=row["client_id"],
-            session_id=row["id"],
-            detail=reason,
-        )
+    await record_ends(db, user_id, [(row["id"], row["client_id"]) for row in ended], reason)
     return [row["id"] for row in ended]
+
+
+async def is_live_in(revoking: Revoking, session_id: UUID) -> bool:
+    """Whether a session has not ended; it does not until this transaction is over."""
+    return await revoking.db.row(_live, session_id=session_id) is not None

@@ -10,6 +10,9 @@ from service.sessions.rules import SessionState
 from service.sessions.tables import sessions
 from service.users.tables import users
 
+MOST_SESSIONS = 500
+"""Listed to a user, the newest first; nobody reads on."""
+
 _alive = sa.and_(
     sessions.c.ended_at.is_(None),
     sessions.c.expires_at > now(),
@@ -42,7 +45,9 @@ _joined = (
     .join(clients, clients.c.id == sessions.c.client_id)
     .order_by(sessions.c.started_at.desc())
 )
-_of_user = Statement(_joined.where(sessions.c.user_id == sa.bindparam("user_id", type_=sa.Uuid), _alive))
+_of_user = Statement(
+    _joined.where(sessions.c.user_id == sa.bindparam("user_id", type_=sa.Uuid), _alive).limit(MOST_SESSIONS)
+)
 _all = Statement(
     _joined.where(
         sa.or_(

@@ -77,6 +77,8 @@ _change_password = Statement(
     _new_password.where(
         users.c.id == _id,
         users.c.password_changed_at == sa.bindparam("read", type_=Time),
+        users.c.epoch == sa.bindparam("epoch", type_=sa.BigInteger),
+        users.c.disabled_at.is_(None),
     ).returning(users.c.epoch)
 )
 _reset_password = Statement(
@@ -154,9 +156,13 @@ async def rehash(db: Connection, user_id: UUID, *, old: str, renewed: str) -> No
 
 
 async def change_password(db: Connection, user: User, password_hash: str) -> bool:
-    """Store a new password, unless it has been changed since `user` was read."""
+    """Store a new password, unless the user was shut out or changed since `user` was read."""
     row = await db.row(
-        _change_password, user_id=user.id, password_hash=password_hash, read=user.password_changed_at
+        _change_password,
+        user_id=user.id,
+        password_hash=password_hash,
+        read=user.password_changed_at,
+        epoch=user.epoch,
     )
     return row is not None
 
