@@ -18,7 +18,8 @@ from service import embedded
 from service.account import administration as change
 from service.cli import demo
 from service.revocation import Revocation, Revocations, record
-from tests.support.client import SERVICE_AUTH, Api, Tokens
+from service.users import store
+from tests.support.client import SERVICE_AUTH, Api, Tokens, bearer
 from tests.support.database import fetch, held, until, until_waiting
 from tests.support.deployment import Deployment, Server, free_port, new_database
 
@@ -262,6 +263,55 @@ async def test_while_postgres_is_down_what_needs_no_record_goes_on_and_the_rest_
     assert api.refresh(live.refresh).status_code == 200
 
 
+async def test_introspection_goes_on_with_an_old_copy_of_the_clients_and_new_tokens_do_not(
+    house: House,
+) -> None:
+    live = house.sign_in()
+    impatient = house.deployment.having(catalog_max_age="0.9")
+    with impatient.serving(workers=1) as server, client(server) as http:
+        api = Api(http)
+        house.servers.postgres.kill()
+        try:
+            await until(lambda: token_for_itself(api), lambda status: status == 503, "the copy is too old")
+            assert api.introspect(live.access)["active"]
+        finally:
+            house.servers.postgres.start()
+        await until(lambda: token_for_itself(api), lambda status: status == 200, "the copy is fresh again")
+
+
+async def test_a_user_with_very_many_sessions_holds_up_nobody(house: House) -> None:
+    url = house.deployment.database_url
+    session, other = house.sign_in(), house.sign_in()
+    await fetch(
+        url,
+        "INSERT INTO sessions (id, user_id, client_id, client_epoch, started_at, ends_at, amr, scopes, resources, jti,"
+        " refreshed_at, expires_at) SELECT gen_random_uuid(), user_id, client_id, client_epoch, started_at, ends_at,"
+        " amr, scopes, resources, gen_random_uuid(), refreshed_at, expires_at FROM sessions,"
+        " generate_series(1, 5000) WHERE id = $1",
+        sid(session),
+    )
+    number = (await fetch(url, "SELECT number FROM revocation_head"))[0]["number"]
+
+    async with house.deployment.operator() as (database, revocations):
+        async with database.connect() as db:
+            user = await store.by_name(db, demo.ALICE.username)
+        assert user is not None
+        ended = await change.change_password(
+            revocations, user, user.password_hash or "", sid(session), LIFETIME, address=None
+        )
+
+    assert ended is not None
+    assert ended > 5000
+    assert (await fetch(url, "SELECT number FROM revocation_head"))[0]["number"] == number + ended
+    await house.until_trusted()
+    assert house.marker() == number + ended
+    assert not any(replica.is_alive(other.access) for replica in house.replicas)
+    assert all(replica.is_alive(session.access) for replica in house.replicas)
+    assert (
+        len(house.replicas[0].http.get("/sessions", headers=bearer(session.access)).json()["sessions"]) == 1
+    )
+
+
 async def test_while_both_are_down_nothing_is_believed(house: House) -> None:
     live = house.sign_in()
     api = house.replicas[1]
@@ -342,6 +392,10 @@ async def introspected(replica: Api, session: Tokens) -> bool:
 async def told(replica: Api) -> str | None:
     problem: str | None = replica.http.get("/readyz").json()["parts"]["redis"]["problem"]
     return problem
+
+
+async def token_for_itself(api: Api) -> int:
+    return api.http.post("/token", data={"grant_type": "client_credentials"}, auth=SERVICE_AUTH).status_code
 
 
 async def ready(replica: Api) -> int:

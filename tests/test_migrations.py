@@ -108,6 +108,23 @@ def test_serve_refuses_an_empty_database_and_says_what_to_run(empty_database: st
     assert refused.stderr == "the database is empty. Run: sealwright migrate\n"
 
 
+def test_a_postgres_that_is_too_old_is_refused_by_its_version(
+    empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "OLDEST_POSTGRES", 1_000_000)
+
+    async def refuse() -> None:
+        database = Database(empty_database, size=1, timeout=timedelta(seconds=5))
+        await database.open()
+        try:
+            await schema.require_server(database)
+        finally:
+            await database.close()
+
+    with pytest.raises(schema.SchemaError, match=r"PostgreSQL \d+ is too old"):
+        asyncio.run(refuse())
+
+
 def test_a_schema_of_a_later_release_is_served(empty_database: str) -> None:
     migrating.upgrade_now(empty_database)
     sql(empty_database, "UPDATE alembic_version SET version_num = '9999'")

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from uuid import UUID
 
 import httpx2
@@ -213,6 +214,42 @@ async def test_a_password_changed_by_its_user_ends_a_sign_in_with_the_old_one(
         api = Api(http)
         assert api.is_alive(own.access)
         assert_dead(api, other)
+
+
+async def test_a_password_change_under_way_while_its_user_is_shut_out_sets_nothing(
+    deployment: Deployment, user: NewUser, api: Api
+) -> None:
+    session = api.sign_in(user.name, user.password)
+    async with deployment.operator() as (database, revocations):
+        async with database.connect() as db:
+            read = await store.by_id(db, user.id)
+        assert read is not None
+        # Both hashes of the change are computed now; before it is written, this:
+        await disable(deployment)(revocations, user.id)
+        await change.enable_user(revocations, user.id, deployment.settings.revocation_lifetime)
+        done = await change.change_password(
+            revocations, read, "another", UUID(session.claims["sid"]), timedelta(hours=1), address=None
+        )
+
+    assert done is None
+    assert api.is_alive(api.sign_in(user.name, user.password).access)
+
+
+async def test_a_password_change_under_way_while_its_session_ends_sets_nothing(
+    deployment: Deployment, user: NewUser, api: Api
+) -> None:
+    session = api.sign_in(user.name, user.password)
+    async with deployment.operator() as (database, revocations):
+        async with database.connect() as db:
+            read = await store.by_id(db, user.id)
+        assert read is not None
+        await change.sign_out(revocations, UUID(session.claims["sid"]), "logout", timedelta(hours=1))
+        done = await change.change_password(
+            revocations, read, "another", UUID(session.claims["sid"]), timedelta(hours=1), address=None
+        )
+
+    assert done is None
+    assert api.is_alive(api.sign_in(user.name, user.password).access)
 
 
 async def test_two_at_once_who_shut_out_the_same_user_do_not_wait_for_each_other_forever(
