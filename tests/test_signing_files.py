@@ -18,11 +18,13 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from service.settings import Algorithm, KeySettings
+from sealwright import Algorithm
+from service.settings import KeySettings
 from service.signing import Entry, KeyRingError, Policy, changes, files, load, rules, signer
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, 999, tzinfo=UTC)
 POLICY = Policy.of(KeySettings())
+STRANGER = 65534
 
 
 @pytest.fixture
@@ -130,6 +132,64 @@ def test_a_ring_that_others_can_write_is_refused(keys_dir: Path) -> None:
     refusal(keys_dir, mentions=path, says=f"Run: chmod 644 {path}")
 
 
+@pytest.mark.parametrize("open_mode", [0o777, 0o703, 0o1777])
+def test_a_folder_that_everybody_can_write_is_refused(keys_dir: Path, open_mode: int) -> None:
+    keys_dir.chmod(open_mode)
+
+    refusal(keys_dir, mentions=keys_dir, says=f"Run: chmod o-w {keys_dir}")
+    keys_dir.chmod(0o770)  # its group may: Kubernetes' fsGroup
+    assert load(keys_dir, POLICY, NOW)
+
+
+def test_no_key_is_made_in_a_folder_that_everybody_can_write(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+
+    with pytest.raises(KeyRingError, match=f"chmod o-w {tmp_path}"):
+        changes.generate(tmp_path, "ES256", NOW)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_ring_of_another_user_is_refused(keys_dir: Path) -> None:
+    path = files.ring_path(keys_dir)
+    os.chown(path, STRANGER, STRANGER)
+
+    refusal(keys_dir, mentions=path, says=f"belongs to user {STRANGER}")
+    refusal(keys_dir, mentions=path, says=f"chown 0 {path}")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_files_of_the_folders_owner_and_of_root_are_fine(keys_dir: Path) -> None:
+    os.chown(keys_dir, STRANGER, STRANGER)
+    os.chown(files.ring_path(keys_dir), STRANGER, STRANGER)  # the private keys stay root's
+
+    assert load(keys_dir, POLICY, NOW)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_files_of_the_user_that_this_runs_as_are_fine(
+    keys_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in keys_dir.iterdir():
+        os.chown(path, STRANGER, STRANGER)
+    monkeypatch.setattr(os, "geteuid", lambda: STRANGER)
+
+    assert load(keys_dir, POLICY, NOW)
+
+
+def test_a_strangers_file_is_refused_by_every_user(keys_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.fstat  # what only root can bring about on disk
+
+    def given_away(fd: int) -> os.stat_result:
+        fields = list(real(fd))
+        fields[stat.ST_UID] = STRANGER
+        return os.stat_result(fields)
+
+    monkeypatch.setattr(os, "fstat", given_away)
+
+    refusal(keys_dir, mentions=files.ring_path(keys_dir), says=f"belongs to user {STRANGER}")
+
+
 @pytest.mark.parametrize("state", ["active", "next"])
 class TestAPrivateKey:
     @pytest.fixture
@@ -153,6 +213,13 @@ class TestAPrivateKey:
         path.chmod(open_mode)
 
         refusal(keys_dir, mentions=path, says=f"Run: chmod 600 {path}")
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+    def test_that_belongs_to_another_user_is_refused(self, keys_dir: Path, path: Path) -> None:
+        os.chown(path, STRANGER, STRANGER)
+
+        refusal(keys_dir, mentions=path, says=f"belongs to user {STRANGER}")
+        refusal(keys_dir, mentions=path, says=f"chown 0 {path}")
 
     def test_that_the_owner_may_only_read_is_fine(self, keys_dir: Path, path: Path) -> None:
         path.chmod(0o400)

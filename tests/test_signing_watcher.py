@@ -158,6 +158,33 @@ async def test_an_unreadable_new_key_is_a_problem_until_it_is_put_right(keys_dir
         assert replica.problem is None
 
 
+async def test_a_folder_that_everybody_can_write_leaves_the_last_good_ring(keys_dir: Path) -> None:
+    async with watching(keys_dir) as replica:
+        before = replica.ring
+        os.chmod(keys_dir, 0o777)  # noqa: PTH101  # nothing else runs here that it could block
+        await within(3, lambda: replica.problem is not None)
+
+        assert f"chmod o-w {keys_dir}" in str(replica.problem)
+        assert replica.ring is before
+        os.chmod(keys_dir, 0o700)  # noqa: PTH101
+        await within(3, lambda: replica.problem is None)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+async def test_a_ring_that_somebody_else_put_there_leaves_the_last_good_one(keys_dir: Path) -> None:
+    path, theirs = files.ring_path(keys_dir), keys_dir / "theirs"
+    os.mkdir(theirs)  # noqa: PTH102  # nothing else runs here that it could block
+    files.write_ring(theirs, [put(keys_dir, datetime.now(UTC), datetime.now(UTC))])
+    os.chown(files.ring_path(theirs), 65534, 65534)
+    async with watching(keys_dir) as replica:
+        before = replica.ring
+        os.rename(files.ring_path(theirs), path)  # noqa: PTH104
+        await within(3, lambda: replica.problem is not None)
+
+        assert f"{path} belongs to user 65534" in str(replica.problem)
+        assert replica.ring is before
+
+
 async def test_a_folder_that_goes_away_and_comes_back_is_survived(keys_dir: Path) -> None:
     away = keys_dir.with_name("away")
     async with watching(keys_dir) as replica:

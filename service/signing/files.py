@@ -33,11 +33,7 @@ def read_ring(keys_dir: Path) -> bytes:
         KeyRingError: it is missing, unreadable, or others could have changed it.
     """
     path = ring_path(keys_dir)
-    if not keys_dir.is_dir():
-        raise KeyRingError(
-            f"{keys_dir} is no directory. Run: sealwright keys generate; "
-            f"or set {PREFIX}KEYS_DIR to where the keys are."
-        )
+    _check_folder(keys_dir)
     try:
         return _read(path, forbidden=0o022, advice="chmod 644")
     except FileNotFoundError:
@@ -68,8 +64,8 @@ def read_signer(keys_dir: Path, entry: Entry, *, remedy: str) -> signer.Signer:
     """Read the private half of a key.
 
     Raises:
-        KeyRingError: it is missing, unreadable, open to others, too small or not this key's; `remedy` says
-            what to do where the file itself is lost.
+        KeyRingError: it is missing, unreadable, open to others, another user's, too small or not this key's;
+            `remedy` says what to do where the file itself is lost.
     """
     path = private_path(keys_dir, entry.kid)
     try:
@@ -121,8 +117,9 @@ def locked(keys_dir: Path) -> Iterator[None]:
     flock(2): the kernel lets go when the process ends, however it ends. Linux carries it over NFS.
 
     Raises:
-        KeyRingError: the folder cannot be written, or somebody else holds it for too long.
+        KeyRingError: the folder cannot be written, anybody can write it, or somebody else holds it for too long.
     """
+    _check_folder(keys_dir)
     path = keys_dir / ".lock"
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
@@ -155,6 +152,24 @@ def _wait_for(fd: int, path: Path) -> None:
             return
 
 
+def _check_folder(keys_dir: Path) -> None:
+    try:
+        mode = keys_dir.stat().st_mode
+    except OSError:
+        mode = 0
+    if not stat.S_ISDIR(mode):
+        raise KeyRingError(
+            f"{keys_dir} is no directory. Run: sealwright keys generate; "
+            f"or set {PREFIX}KEYS_DIR to where the keys are."
+        )
+    if mode & stat.S_IWOTH:
+        # Whoever can rename files in it can put a ring of their own in place of ours, whatever our files' modes.
+        raise KeyRingError(
+            f"{keys_dir} can be written by everybody (mode {stat.S_IMODE(mode):04o}). "
+            f"Run: chmod o-w {keys_dir}"
+        )
+
+
 def _read(path: Path, *, forbidden: int, advice: str) -> bytes:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe in its place must not stop us
@@ -164,6 +179,7 @@ def _read(path: Path, *, forbidden: int, advice: str) -> bytes:
                 raise KeyRingError(
                     f"{path} is not a file. Move it away and restore the file from your backup."
                 )
+            _check_owner(path, status.st_uid)
             if status.st_mode & forbidden:
                 raise KeyRingError(
                     f"{path} is open to others than its owner (mode {stat.S_IMODE(status.st_mode):04o}). "
@@ -177,6 +193,16 @@ def _read(path: Path, *, forbidden: int, advice: str) -> bytes:
             f"{path} cannot be read ({error.strerror}). Make the user that the service runs as its owner; "
             f"then run: {advice} {path}"
         ) from None
+
+
+def _check_owner(path: Path, owner: int) -> None:
+    # A folder that its group can write (Kubernetes' fsGroup) lets its members put files there, but not give them away.
+    folders = path.parent.stat().st_uid
+    if owner not in {0, os.geteuid(), folders}:
+        raise KeyRingError(
+            f"{path} belongs to user {owner}, neither to root, nor to the user that this runs as, nor to the owner "
+            f"of {path.parent}. Make sure that nobody has changed it; then run: chown {folders} {path}"
+        )
 
 
 def _write(path: Path, data: bytes, mode: int) -> None:
