@@ -54,7 +54,12 @@ def build(settings: Settings) -> FastAPI:
     roles = LiveCopy(database, user_roles.load, **copies)
     passwords = Passwords(settings)
     minter = Minter(keys, settings.issuer, settings.access_token_lifetime)
-    reader = TokenReader(keys, settings.issuer, settings.leeway)
+    reader = TokenReader(
+        keys,
+        settings.issuer,
+        leeway=settings.leeway,
+        max_access_token_lifetime=settings.max_access_token_lifetime,
+    )
     gate = BearerGate(reader, revocations)
     arrivals = Arrivals()
     janitor = Janitor(settings, database)

@@ -95,6 +95,9 @@ class Front:
             if path in PATHS and scope["method"] in {"GET", "HEAD"}:
                 await self._document(scope, send, self._metadata, None)
                 return
+            if scope["method"] == "HEAD":
+                # As GET (RFC 9110 9.3.2); the server leaves the body out, by the scope that it keeps.
+                scope = {**scope, "method": "GET"}
             scope[ARRIVED] = self._arrivals.earliest(scope.get(ARRIVED, time.monotonic()))
         await self._app(scope, receive, send)
 

@@ -1,5 +1,8 @@
 """Liveness, and readiness with each part named."""
 
+import asyncio
+import time
+
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -12,16 +15,45 @@ from service.routing import PlainRoute
 from service.schema import problem as schema_problem
 from service.signing import KeyRingWatcher
 
+SHARED_FOR = 0.5
+"""Seconds for which one look at Postgres answers whoever asks: anybody may, and as often as they like."""
+
+
+class PostgresLook:
+    """What the last look at Postgres found; however many ask at once, they share one."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._lock = asyncio.Lock()
+        self._looked_at = float("-inf")
+        self._problem: str | None = None
+
+    async def problem(self) -> str | None:
+        """Say what is wrong with Postgres; None if nothing is."""
+        async with self._lock:
+            if time.monotonic() - self._looked_at > SHARED_FOR:
+                self._problem = await self._look()
+                self._looked_at = time.monotonic()
+            return self._problem
+
+    async def _look(self) -> str | None:
+        try:
+            async with self._database.connect() as db:
+                return await schema_problem(db)
+        except Unavailable:
+            return "Postgres cannot be reached"
+
 
 def routes(database: Database, revocations: Revocations, keys: KeyRingWatcher) -> APIRouter:
     """Return /healthz and /readyz. Both are open: they tell no more than which part is down."""
+    postgres = PostgresLook(database)
 
     async def healthz(_: Request) -> Response:
         return answer({"status": "ok"})
 
     async def readyz(_: Request) -> Response:
         parts = {
-            "postgres": await _postgres(database),
+            "postgres": await postgres.problem(),
             "redis": revocations.problem,
             "keys": keys.problem,
         }
@@ -58,11 +90,3 @@ _EXAMPLE = {
     "status": "ready",
     "parts": {name: {"ok": True, "problem": None} for name in ("postgres", "redis", "keys")},
 }
-
-
-async def _postgres(database: Database) -> str | None:
-    try:
-        async with database.connect() as db:
-            return await schema_problem(db)
-    except Unavailable:
-        return "Postgres cannot be reached"

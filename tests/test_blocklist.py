@@ -252,10 +252,10 @@ async def test_while_postgres_is_down_what_needs_no_record_goes_on_and_the_rest_
                 },
             ),
             api.me(live.access),
-            api.http.get("/readyz"),
         ):
             assert answer.status_code == 503, answer.text
             assert answer.headers["retry-after"] == "1"
+        await until(lambda: ready(api), lambda status: status == 503, "not ready")
     finally:
         house.servers.postgres.start()
 

@@ -22,6 +22,7 @@ from service.cli import demo
 from service.signing import TokenType
 from tests.support.actors import PASSWORD, Actors, Person
 from tests.support.client import SERVICE_AUTH, Api, Tokens, bearer, claims, tokens
+from tests.support.database import sql
 from tests.support.deployment import Deployment, Server
 from tests.support.refusals import LogTail, assert_bearer_error, assert_no_echo, assert_oauth_error
 
@@ -166,8 +167,8 @@ REFRESH: dict[str, Callable[[Forge], str]] = {
     "another audience": lambda f: f.genuine(f.refresh_payload | {"aud": demo.RESOURCE}, "rt+jwt"),
     "another client": lambda f: f.genuine(f.refresh_payload | {"client_id": "demo-service"}, "rt+jwt"),
     "a client that is not there": lambda f: f.genuine(f.refresh_payload | {"client_id": "nobody"}, "rt+jwt"),
-    "expired": lambda f: f.genuine(f.refresh_payload | {"exp": NOW - 3600}, "rt+jwt"),
-    "not yet valid": lambda f: f.genuine(f.refresh_payload | {"nbf": NOW + 3600}, "rt+jwt"),
+    "expired": lambda f: f.genuine(f.refresh_payload | {"exp": NOW - 7200}, "rt+jwt"),
+    "not yet valid": lambda f: f.genuine(f.refresh_payload | {"nbf": NOW + 7200}, "rt+jwt"),
     "no jti": lambda f: f.genuine(without(f.refresh_payload, "jti"), "rt+jwt"),
     "a jti that is no UUID": lambda f: f.genuine(f.refresh_payload | {"jti": "1"}, "rt+jwt"),
     "no sid": lambda f: f.genuine(without(f.refresh_payload, "sid"), "rt+jwt"),
@@ -315,3 +316,22 @@ def test_a_clients_own_token_opens_no_account(api: Api, forge: Forge) -> None:
 
 def test_a_token_of_a_user_who_is_gone_opens_no_account(api: Api, forge: Forge) -> None:
     assert_bearer_error(api.me(forge.genuine(forge.payload | {"sub": str(uuid4())})))
+
+
+def test_an_access_token_that_a_verifier_may_still_accept_is_revoked_for_it(
+    api: Api, forge: Forge, deployment: Deployment
+) -> None:
+    payload = forge.payload | {"exp": int(time.time()) - 30}
+
+    api.revoke(forge.genuine(payload))
+
+    found = sql(deployment.database_url, "SELECT kind FROM revocations WHERE subject = $1", payload["jti"])
+    assert [row["kind"] for row in found] == ["jti"]
+
+
+def test_a_refresh_token_that_is_over_still_revokes_the_access_tokens_of_its_session(
+    api: Api, forge: Forge
+) -> None:
+    api.revoke(forge.genuine(forge.refresh_payload | {"exp": int(time.time()) - 600}, "rt+jwt"))
+
+    assert not api.is_alive(forge.session.access)

@@ -6,7 +6,7 @@ from datetime import timedelta
 from service.audit import record as audit
 from service.clients.directory import Client
 from service.errors import OAuthError
-from service.introspection.tokens import Parts, read
+from service.introspection.tokens import Parts
 from service.revocation import Revocation
 from service.sessions.ending import end_in
 from service.settings import STALENESS
@@ -21,7 +21,7 @@ async def revoke(parts: Parts, client: Client, token: str, address: str | None) 
     Raises:
         OAuthError: `invalid_grant`, the token was issued to another client.
     """
-    claims = read(parts.reader, token)
+    claims = parts.reader.revocable(token)
     if claims is None:
         return
     if claims.client_id != client.id:

@@ -22,11 +22,8 @@ class Parts:
     reader: TokenReader
 
 
-def read(reader: TokenReader, token: str) -> Claims | Refresh | None:
-    """Read a token of either kind; None if it is neither or over.
-
-    `typ` tells them apart, whatever a hint says (RFC 7009 2.1: a hint may be wrong).
-    """
+def _read(reader: TokenReader, token: str) -> Claims | Refresh | None:
+    # `typ` tells the two kinds apart, whatever a hint says (RFC 7662 2.1: it may be wrong).
     try:
         return reader.access(token, for_issuer=False)
     except InvalidToken as error:
@@ -40,7 +37,7 @@ def read(reader: TokenReader, token: str) -> Claims | Refresh | None:
 
 async def introspected(parts: Parts, client: Client, directory: Directory, token: str) -> dict[str, object]:
     """Return RFC 7662 2.2's answer for this client; `{"active": false}` for all that it may not see."""
-    claims = read(parts.reader, token)
+    claims = _read(parts.reader, token)
     if isinstance(claims, Claims):
         visible = (
             claims.client_id == client.id or client.introspect_any or directory.serves(client, claims.aud)

@@ -41,12 +41,16 @@ class Refresh:
 class TokenReader:
     """Verifies tokens of this issuer, of either kind."""
 
-    def __init__(self, keys: KeyRingWatcher, issuer: str, leeway: timedelta) -> None:
+    def __init__(
+        self, keys: KeyRingWatcher, issuer: str, *, leeway: timedelta, max_access_token_lifetime: timedelta
+    ) -> None:
         self._keys = keys
         self._issuer = issuer
         self._leeway = leeway.total_seconds()
+        self._after_refresh = (max_access_token_lifetime + leeway).total_seconds()
         self._any = Expectations(issuer=issuer, audience=None, algorithms=ALGORITHMS, leeway=ACCESS_LEEWAY)
         self._ours = Expectations(issuer=issuer, audience=issuer, algorithms=ALGORITHMS, leeway=ACCESS_LEEWAY)
+        self._late = Expectations(issuer=issuer, audience=None, algorithms=ALGORITHMS, leeway=self._leeway)
 
     def access(self, token: str, *, for_issuer: bool) -> Claims:
         """Verify an access token; with `for_issuer`, only one whose `aud` names the issuer.
@@ -66,9 +70,28 @@ class TokenReader:
         Raises:
             InvalidToken: it is none, or its time is over.
         """
+        return self._refresh(token, self._leeway)
+
+    def revocable(self, token: str) -> Claims | Refresh | None:
+        """Read a token of either kind as long as revoking it still matters to anybody; else None.
+
+        A verifier somewhere may still accept an access token within its leeway, and the last access
+        token of a session outlives its refresh token.
+        """
+        try:
+            return verify(token, self._keys.ring.published, self._late, now=time.time())
+        except InvalidToken as error:
+            if error.reason != "type":
+                return None
+        try:
+            return self._refresh(token, self._after_refresh)
+        except InvalidToken:
+            return None
+
+    def _refresh(self, token: str, leeway: float) -> Refresh:
         payload = verify_signed(token, self._keys.ring.known, typ="rt+jwt", algorithms=ALGORITHMS)
         claims = check_registered(
-            payload, issuer=self._issuer, audience=self._issuer, now=time.time(), leeway=self._leeway
+            payload, issuer=self._issuer, audience=self._issuer, now=time.time(), leeway=leeway
         )
         return as_refresh(claims)
 
