@@ -17,7 +17,7 @@ def config(level: str = "INFO") -> dict[str, Any]:
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
         "loggers": {
             name: {"handlers": ["stderr"], "level": level, "propagate": False}
-            for name in ("sealwright", "service", "uvicorn.error")
+            for name in ("sealwright", "uvicorn.error")
         },
         "root": {"handlers": ["stderr"], "level": "WARNING"},
     }

@@ -14,10 +14,10 @@ from service.cli import demo
 from service.revocation import Revocations
 from service.users import store
 from service.users.passwords import Passwords
+from tests.support.actors import PASSWORD, Actors, Person
 from tests.support.client import Api, Tokens, tokens
 from tests.support.database import fetch, held, until_waiting
 from tests.support.deployment import Deployment, Server
-from tests.support.users import NewUser, new_user
 
 pytestmark = pytest.mark.anyio
 
@@ -27,8 +27,8 @@ HEAD = "SELECT 1 FROM revocation_head FOR UPDATE"
 
 
 @pytest.fixture
-def user(deployment: Deployment) -> NewUser:
-    return new_user(deployment, roles=["editor"])
+def user(actors: Actors) -> Person:
+    return actors.user("editor")
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ async def http_async(server: Server) -> AsyncIterator[httpx2.AsyncClient]:
 
 @asynccontextmanager
 async def halfway(
-    deployment: Deployment, user: NewUser, made: Change
+    deployment: Deployment, user: Person, made: Change
 ) -> AsyncIterator[Callable[[], Awaitable[None]]]:
     """Bring a change of the user to just before its commit; the yielded function lets it finish.
 
@@ -86,12 +86,12 @@ def reset_password(deployment: Deployment) -> Change:
     return made
 
 
-async def sign_in(http: httpx2.AsyncClient, user: NewUser) -> httpx2.Response:
+async def sign_in(http: httpx2.AsyncClient, user: Person) -> httpx2.Response:
     form = {
         "grant_type": "password",
         "client_id": demo.APP.client_id,
-        "username": user.name,
-        "password": user.password,
+        "username": user.username,
+        "password": PASSWORD,
     }
     return await http.post("/token", data=form)
 
@@ -99,7 +99,7 @@ async def sign_in(http: httpx2.AsyncClient, user: NewUser) -> httpx2.Response:
 @pytest.mark.parametrize("shut_out", [disable, reset_password])
 async def test_a_sign_in_under_way_while_its_user_is_shut_out_fails(
     deployment: Deployment,
-    user: NewUser,
+    user: Person,
     http_async: httpx2.AsyncClient,
     shut_out: Callable[[Deployment], Change],
 ) -> None:
@@ -114,7 +114,7 @@ async def test_a_sign_in_under_way_while_its_user_is_shut_out_fails(
 
 
 async def test_a_sign_in_under_way_while_its_user_is_signed_out_everywhere_is_made_anew_after_it(
-    deployment: Deployment, user: NewUser, http_async: httpx2.AsyncClient, api: Api
+    deployment: Deployment, user: Person, http_async: httpx2.AsyncClient, api: Api
 ) -> None:
     async with halfway(deployment, user, sign_out(deployment)) as finish:
         under_way = asyncio.create_task(sign_in(http_async, user))
@@ -127,9 +127,9 @@ async def test_a_sign_in_under_way_while_its_user_is_signed_out_everywhere_is_ma
 
 
 async def test_a_sign_in_that_was_first_is_ended_by_what_shuts_its_user_out(
-    deployment: Deployment, user: NewUser, api: Api
+    deployment: Deployment, user: Person, api: Api
 ) -> None:
-    session = api.sign_in(user.name, user.password)
+    session = api.sign_in(user.username, PASSWORD)
 
     async with deployment.operator() as (_, revocations):
         await disable(deployment)(revocations, user.id)
@@ -140,12 +140,12 @@ async def test_a_sign_in_that_was_first_is_ended_by_what_shuts_its_user_out(
 @pytest.mark.parametrize("shut_out", [disable, sign_out, reset_password])
 async def test_a_refresh_under_way_while_its_user_is_shut_out_gives_nothing(
     deployment: Deployment,
-    user: NewUser,
+    user: Person,
     http_async: httpx2.AsyncClient,
     api: Api,
     shut_out: Callable[[Deployment], Change],
 ) -> None:
-    session = api.sign_in(user.name, user.password)
+    session = api.sign_in(user.username, PASSWORD)
 
     async with halfway(deployment, user, shut_out(deployment)) as finish:
         under_way = asyncio.create_task(http_async.post("/refresh", json={"refresh_token": session.refresh}))
@@ -160,9 +160,9 @@ async def test_a_refresh_under_way_while_its_user_is_shut_out_gives_nothing(
 
 @pytest.mark.parametrize("shut_out", [disable, sign_out, reset_password])
 async def test_a_refresh_that_was_first_gives_tokens_that_end_with_its_session(
-    deployment: Deployment, user: NewUser, api: Api, shut_out: Callable[[Deployment], Change]
+    deployment: Deployment, user: Person, api: Api, shut_out: Callable[[Deployment], Change]
 ) -> None:
-    session = api.sign_in(user.name, user.password)
+    session = api.sign_in(user.username, PASSWORD)
     successor = tokens(api.refresh(session.refresh))
 
     async with deployment.operator() as (_, revocations):
@@ -173,9 +173,9 @@ async def test_a_refresh_that_was_first_gives_tokens_that_end_with_its_session(
 
 
 async def test_a_refresh_that_read_the_old_roles_before_a_demotion_gives_a_token_that_is_dead_after_it(
-    deployment: Deployment, user: NewUser, http_async: httpx2.AsyncClient, api: Api
+    deployment: Deployment, user: Person, http_async: httpx2.AsyncClient, api: Api
 ) -> None:
-    session = api.sign_in(user.name, user.password)
+    session = api.sign_in(user.username, PASSWORD)
 
     async with halfway(deployment, user, demote(deployment)) as finish:
         # The demotion is written, not committed: this refresh still reads the old roles, and is not held up.
@@ -191,10 +191,10 @@ async def test_a_refresh_that_read_the_old_roles_before_a_demotion_gives_a_token
 
 
 async def test_a_password_changed_by_its_user_ends_a_sign_in_with_the_old_one(
-    deployment: Deployment, user: NewUser, http_async: httpx2.AsyncClient, server: Server
+    deployment: Deployment, user: Person, http_async: httpx2.AsyncClient, server: Server
 ) -> None:
     own = tokens(await sign_in(http_async, user))
-    body = {"current_password": user.password, "new_password": "another password"}
+    body = {"current_password": PASSWORD, "new_password": "another password"}
 
     async with held(deployment.database_url, HEAD) as release:
         # A session for it to end, or it would need no number to be held at.
@@ -217,9 +217,9 @@ async def test_a_password_changed_by_its_user_ends_a_sign_in_with_the_old_one(
 
 
 async def test_a_password_change_under_way_while_its_user_is_shut_out_sets_nothing(
-    deployment: Deployment, user: NewUser, api: Api
+    deployment: Deployment, user: Person, api: Api
 ) -> None:
-    session = api.sign_in(user.name, user.password)
+    session = api.sign_in(user.username, PASSWORD)
     async with deployment.operator() as (database, revocations):
         async with database.connect() as db:
             read = await store.by_id(db, user.id)
@@ -232,13 +232,13 @@ async def test_a_password_change_under_way_while_its_user_is_shut_out_sets_nothi
         )
 
     assert done is None
-    assert api.is_alive(api.sign_in(user.name, user.password).access)
+    assert api.is_alive(api.sign_in(user.username, PASSWORD).access)
 
 
 async def test_a_password_change_under_way_while_its_session_ends_sets_nothing(
-    deployment: Deployment, user: NewUser, api: Api
+    deployment: Deployment, user: Person, api: Api
 ) -> None:
-    session = api.sign_in(user.name, user.password)
+    session = api.sign_in(user.username, PASSWORD)
     async with deployment.operator() as (database, revocations):
         async with database.connect() as db:
             read = await store.by_id(db, user.id)
@@ -249,13 +249,13 @@ async def test_a_password_change_under_way_while_its_session_ends_sets_nothing(
         )
 
     assert done is None
-    assert api.is_alive(api.sign_in(user.name, user.password).access)
+    assert api.is_alive(api.sign_in(user.username, PASSWORD).access)
 
 
 async def test_two_at_once_who_shut_out_the_same_user_do_not_wait_for_each_other_forever(
-    deployment: Deployment, user: NewUser, api: Api
+    deployment: Deployment, user: Person, api: Api
 ) -> None:
-    sessions = [api.sign_in(user.name, user.password) for _ in range(5)]
+    sessions = [api.sign_in(user.username, PASSWORD) for _ in range(5)]
 
     async with deployment.operator() as (_, one), deployment.operator() as (_, two):
         await asyncio.gather(
@@ -267,9 +267,9 @@ async def test_two_at_once_who_shut_out_the_same_user_do_not_wait_for_each_other
 
 
 async def test_an_enabled_user_signs_in_again_and_what_was_before_stays_dead(
-    deployment: Deployment, user: NewUser, api: Api
+    deployment: Deployment, user: Person, api: Api
 ) -> None:
-    before = api.sign_in(user.name, user.password)
+    before = api.sign_in(user.username, PASSWORD)
     async with deployment.operator() as (database, revocations):
         await disable(deployment)(revocations, user.id)
         await change.enable_user(revocations, user.id, deployment.settings.revocation_lifetime)
@@ -279,12 +279,12 @@ async def test_an_enabled_user_signs_in_again_and_what_was_before_stays_dead(
     assert found is not None
     assert found.epoch == 1
     assert_dead(api, before)
-    assert api.is_alive(api.sign_in(user.name, user.password).access)
+    assert api.is_alive(api.sign_in(user.username, PASSWORD).access)
 
 
 @pytest.mark.parametrize("changed", [demote, reset_password, sign_out])
 async def test_a_disabled_user_whose_record_is_changed_stays_shut_out_whatever_the_epoch(
-    deployment: Deployment, user: NewUser, changed: Callable[[Deployment], Change]
+    deployment: Deployment, user: Person, changed: Callable[[Deployment], Change]
 ) -> None:
     async with deployment.operator() as (_, revocations):
         await disable(deployment)(revocations, user.id)

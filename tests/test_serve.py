@@ -14,17 +14,11 @@ from service.cli.seed import seed
 from tests.support.client import Api, tokens
 from tests.support.database import held, until, until_waiting
 from tests.support.deployment import Deployment
+from tests.support.processes import is_running
 
 pytestmark = pytest.mark.anyio
 
 HOLD = "SELECT 1 FROM sessions WHERE id = $1 FOR UPDATE"
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 async def test_requests_under_way_are_answered_before_it_ends(deployment: Deployment) -> None:

@@ -11,7 +11,7 @@ from service.signing.entries import KeyRingError
 from service.signing.ring import KeyRing, read
 from service.signing.rules import Policy
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("sealwright")
 
 INTERVAL = 1.0
 """Seconds from look to look; far below PICKUP."""
