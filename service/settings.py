@@ -33,6 +33,9 @@ def _seconds(value: object) -> object:
 Duration = Annotated[timedelta, BeforeValidator(_seconds)]
 
 
+_MAX_ISSUER = 255  # see service.clients.rules: tokens have to stay below what verifiers read
+
+
 def _issuer(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -43,6 +46,10 @@ def _issuer(url: str) -> str:
         raise ValueError("write the issuer without a slash at the end: tokens carry it letter for letter")
     if parts.path:
         raise ValueError("an issuer with a path is not supported: give Sealwright a host name of its own")
+    if len(url.encode()) > _MAX_ISSUER:
+        raise ValueError(
+            f"an issuer has at most {_MAX_ISSUER} characters: it is in tokens, which must stay below 8,192"
+        )
     if "@" in parts.netloc:
         raise ValueError("an issuer has no user name or password in it: every token shows it to everybody")
     return url

@@ -85,6 +85,8 @@ def test_all_that_is_missing_is_told_at_once() -> None:
         ("issuer", "https://["),
         ("issuer", "https://user:hush@auth.example.com"),
         ("issuer", "http://auth.example.com"),
+        ("issuer", "https://" + "a" * 248),
+        ("issuer", "https://" + "ö" * 124),
         ("max_access_token_lifetime", "60"),
         ("refresh_grace", "PT336H"),
         ("catalog_max_age", "300"),
@@ -95,6 +97,14 @@ def test_a_wrong_value_is_told_by_its_variable(name: str, value: str) -> None:
 
     assert PREFIX + name.upper() in said
     assert "hush" not in said
+
+
+def test_an_issuer_may_be_so_long_and_no_longer() -> None:
+    longest = "https://" + "a" * 247
+    assert load(**{**RIGHT, "issuer": longest}).issuer == longest
+    said = refusal(issuer=longest + "a")
+
+    assert "at most 255 characters: it is in tokens, which must stay below 8,192" in said
 
 
 @pytest.mark.parametrize("name", DURATIONS)

@@ -63,7 +63,8 @@ async def check_user(db: Connection, username: str, email: str | None, roles: Se
 
 
 async def check_roles(db: Connection, names: Sequence[str]) -> None:
-    """Refuse roles that do not exist."""
+    """Refuse roles that do not exist, or are too many for one user."""
+    rules.check_roles(names)
     unknown = await store.unknown_roles(db, names)
     if unknown:
         raise NotAllowed(f"There is no role {unknown[0]!r}; see: sealwright roles list")

@@ -16,6 +16,13 @@ _ABSOLUTE = re.compile(
 _MAX_URI = 512
 _MIN_SECRET = 32
 
+# Verifiers take tokens of at most 8,192 characters, and 256 names in a claim. A header and a signature of RSA-4096
+# leave 5,547 bytes of claims (base64url writes 3 bytes as 4 characters). Ids, times and an issuer of 255 characters,
+# which is in `aud` as well, need 900 of them at the most; each role and resource, besides its name, quotes and a comma.
+_MAX_SCOPES = (200, 2000)
+_MAX_RESOURCES = (100, 1000)
+_MAX_ROLES = (100, 1000)
+
 
 class NotAllowed(ValueError):
     """Something cannot be registered as it is; the text says why and what would do."""
@@ -83,8 +90,15 @@ def check_client(
     if not first_party and "password" in grant_types:
         raise NotAllowed("The password grant is for first-party clients only; if it is ours: --first-party")
     check_scopes([*scopes, *default_scopes])
+    _check_size(scopes, _MAX_SCOPES, "scopes of a client")
+    _check_size(resources, _MAX_RESOURCES, "resources of a client")
     _check_among(default_scopes, scopes, "scope")
     _check_among(default_resources, resources, "resource")
+
+
+def check_roles(names: Iterable[str]) -> None:
+    """Refuse roles that are too many for one user."""
+    _check_size(names, _MAX_ROLES, "roles of a user")
 
 
 def check_secret(secret: str) -> None:
@@ -96,6 +110,16 @@ def check_secret(secret: str) -> None:
         )
     if not _SECRET.fullmatch(secret):
         raise NotAllowed("A client secret holds printable ASCII only (RFC 6749 A.2)")
+
+
+def _check_size(names: Iterable[str], most: tuple[int, int], what: str) -> None:
+    names = list(names)
+    count, characters = most
+    if len(names) > count or len(" ".join(names)) > characters:
+        raise NotAllowed(
+            f"The {what} may be {count} at most, and {characters:,} characters long with a space between each two: "
+            "they are in its tokens, which must stay below 8,192 characters or nobody accepts them"
+        )
 
 
 def _check_among(defaults: Iterable[str], all_: Iterable[str], what: str) -> None:
