@@ -251,6 +251,17 @@ class KeySettings(BaseSettings):
         return self
 
 
+class _Deployment(BaseSettings):
+    """What points at one deployment, whatever it says."""
+
+    model_config = Settings.model_config
+
+    issuer: str | None = None
+    database_url: SecretStr | None = None
+    redis_url: SecretStr | None = None
+    keys_dir: Path | None = None
+
+
 _NEVER_ZERO = (
     "access_token_lifetime",
     "refresh_token_idle",
@@ -292,6 +303,12 @@ def load(**overrides: object) -> Settings:
 def load_for_keys(**overrides: object) -> KeySettings:
     """Read what the keys commands need, and nothing that they do not. Raises as `load`."""
     return _read(KeySettings, overrides)
+
+
+def deployment() -> list[str]:
+    """Return the variables, of the environment and `.env`, that point at a deployment. Raises as `load`."""
+    given = _read(_Deployment, {}).model_fields_set
+    return [PREFIX + name.upper() for name in _Deployment.model_fields if name in given]
 
 
 def _read(kind: type[_AnySettings], overrides: Mapping[str, object]) -> _AnySettings:

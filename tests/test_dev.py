@@ -210,6 +210,37 @@ def test_it_refuses_to_run_in_production(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SEALWRIGHT_ISSUER", "https://auth.example.com"),
+        ("SEALWRIGHT_DATABASE_URL", "postgresql://user:hush@db.example/name"),
+        ("SEALWRIGHT_REDIS_URL", "redis://:hush@cache.example/0"),
+        ("SEALWRIGHT_KEYS_DIR", "/var/lib/sealwright/keys"),
+    ],
+)
+def test_it_refuses_to_run_where_a_deployment_is_configured(tmp_path: Path, name: str, value: str) -> None:
+    by_environment = refused(tmp_path, **{name: value})
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / ".env").write_text(f"{name}={value}\n")
+    by_file = refused(tmp_path)
+
+    assert by_environment == by_file
+    assert f"{name}. Unset" in by_file
+    assert "set SEALWRIGHT_ENVIRONMENT=development" in by_file
+    assert by_file.count("\n") == 1
+    assert "hush" not in by_file
+    assert [path.name for path in tmp_path.iterdir()] == [".env"]
+
+
+def test_a_developer_may_keep_the_settings_of_a_stack_of_their_own(tmp_path: Path) -> None:
+    lines = ("ENVIRONMENT=development", "DATABASE_URL=postgresql://db.example/name", "KEYS_DIR=own")
+    (tmp_path / ".env").write_text("".join(f"SEALWRIGHT_{line}\n" for line in lines))
+    with dev(tmp_path) as running:
+        assert running.facts["database_url"].startswith("postgresql://sealwright:")
+        assert (tmp_path / "own/ring.json").is_file()
+
+
 def test_a_wrong_setting_is_one_line_before_anything_is_begun(tmp_path: Path) -> None:
     said = refused(tmp_path, SEALWRIGHT_PASSWORD_THREADS="many")
     assert said.startswith("SEALWRIGHT_PASSWORD_THREADS: ")

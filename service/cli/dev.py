@@ -24,7 +24,7 @@ from service import embedded, logs, signing
 from service.cli import banner, output
 from service.cli.seed import seed
 from service.cli.serve import server_options
-from service.settings import PREFIX, Settings, SettingsError, load
+from service.settings import PREFIX, Settings, SettingsError, deployment, load
 
 _HOST = "127.0.0.1"
 _DATA = Path(".sealwright")
@@ -132,11 +132,20 @@ def _refuse_production() -> None:
         "database_url": f"postgresql://sealwright:later@{_HOST}/sealwright",
         "redis_url": f"redis://{_HOST}/0",
     }
-    given = load(issuer="https://localhost", **later)
-    if "environment" in given.model_fields_set and not given.development:
+    known = load(issuer="https://localhost", **later)
+    if known.development:
+        return
+    if "environment" in known.model_fields_set:
         output.fail(
             f"{PREFIX}ENVIRONMENT says production: `sealwright dev` is for development, with passwords that "
             "everybody knows. For a deployment: sealwright serve"
+        )
+    # With a deployment's keys, it would sign that deployment's tokens for users whose passwords everybody knows.
+    configured = deployment()
+    if configured:
+        output.fail(
+            f"`sealwright dev` brings its own of what this configures: {', '.join(configured)}. Unset them, "
+            f"in .env as well; or, if this is a developer's machine, set {PREFIX}ENVIRONMENT=development"
         )
 
 
