@@ -1,7 +1,6 @@
 """Hashing: the same work whoever asks, and a bounded queue."""
 
 import asyncio
-import statistics
 import time
 from collections.abc import Iterator
 
@@ -33,8 +32,8 @@ async def test_an_unknown_user_costs_as_much_as_a_wrong_password(passwords: Pass
             measured.append(time.perf_counter() - began)
             assert not right
 
-    # Without a hash to verify it would be a thousandth.
-    assert 0.5 < statistics.median(times[True]) / statistics.median(times[False]) < 2
+    # The quickest of each, which a busy machine spoils least. With nothing to verify it would be a thousandth.
+    assert 0.2 < min(times[True]) / min(times[False]) < 5
 
 
 async def test_the_password_of_the_dummy_hash_opens_nothing(passwords: Passwords) -> None:

@@ -132,13 +132,18 @@ def test_a_ring_that_others_can_write_is_refused(keys_dir: Path) -> None:
     refusal(keys_dir, mentions=path, says=f"Run: chmod 644 {path}")
 
 
-@pytest.mark.parametrize("open_mode", [0o777, 0o703, 0o1777])
+@pytest.mark.parametrize("open_mode", [0o777, 0o703])
 def test_a_folder_that_everybody_can_write_is_refused(keys_dir: Path, open_mode: int) -> None:
     keys_dir.chmod(open_mode)
 
     refusal(keys_dir, mentions=keys_dir, says=f"Run: chmod o-w {keys_dir}")
-    keys_dir.chmod(0o770)  # its group may: Kubernetes' fsGroup
-    assert load(keys_dir, POLICY, NOW)
+
+
+@pytest.mark.parametrize("open_mode", [0o770, 0o1777], ids=["Kubernetes' fsGroup", "Kubernetes' Secret"])
+def test_a_folder_where_strangers_cannot_replace_files_is_fine(keys_dir: Path, open_mode: int) -> None:
+    keys_dir.chmod(open_mode)
+
+    assert load(keys_dir, POLICY, NOW).published
 
 
 def test_no_key_is_made_in_a_folder_that_everybody_can_write(tmp_path: Path) -> None:
@@ -163,7 +168,7 @@ def test_files_of_the_folders_owner_and_of_root_are_fine(keys_dir: Path) -> None
     os.chown(keys_dir, STRANGER, STRANGER)
     os.chown(files.ring_path(keys_dir), STRANGER, STRANGER)  # the private keys stay root's
 
-    assert load(keys_dir, POLICY, NOW)
+    assert load(keys_dir, POLICY, NOW).published
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
@@ -174,7 +179,7 @@ def test_files_of_the_user_that_this_runs_as_are_fine(
         os.chown(path, STRANGER, STRANGER)
     monkeypatch.setattr(os, "geteuid", lambda: STRANGER)
 
-    assert load(keys_dir, POLICY, NOW)
+    assert load(keys_dir, POLICY, NOW).published
 
 
 def test_a_strangers_file_is_refused_by_every_user(keys_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -162,8 +162,9 @@ def _check_folder(keys_dir: Path) -> None:
             f"{keys_dir} is no directory. Run: sealwright keys generate; "
             f"or set {PREFIX}KEYS_DIR to where the keys are."
         )
-    if mode & stat.S_IWOTH:
+    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
         # Whoever can rename files in it can put a ring of their own in place of ours, whatever our files' modes.
+        # In a sticky folder nobody can (a Kubernetes Secret is mounted so), and files have their owner checked.
         raise KeyRingError(
             f"{keys_dir} can be written by everybody (mode {stat.S_IMODE(mode):04o}). "
             f"Run: chmod o-w {keys_dir}"
