@@ -19,21 +19,29 @@ async def seed(settings: Settings) -> None:
     """
     if not settings.development:
         raise RuntimeError("the demo is for development mode only: everybody knows its passwords")
-    passwords = Passwords(settings)
-    try:
-        async with opened(settings) as database, database.transaction() as db:
+    async with opened(settings) as database:
+        async with database.connect() as db:
+            missing = [user for user in demo.USERS if await users.by_name(db, user.username) is None]
+        # Before the transaction: a hash takes its time.
+        hashes = await _hashes(settings, len(missing))
+        async with database.transaction() as db:
             await _clients(db)
             await _roles_and_resource(db)
-            for user in demo.USERS:
-                if await users.by_name(db, user.username) is None:
-                    await users.add(
-                        db,
-                        username=user.username,
-                        email=user.email,
-                        password_hash=await passwords.hash(demo.PASSWORD),
-                        roles=[user.role],
-                    )
+            for user, password_hash in zip(missing, hashes, strict=True):
+                await users.add(
+                    db,
+                    username=user.username,
+                    email=user.email,
+                    password_hash=password_hash,
+                    roles=[user.role],
+                )
             await changed(db)
+
+
+async def _hashes(settings: Settings, count: int) -> list[str]:
+    passwords = Passwords(settings)
+    try:
+        return [await passwords.hash(demo.PASSWORD) for _ in range(count)]
     finally:
         passwords.close()
 
