@@ -28,12 +28,12 @@ def running(database_url: str | None, redis_url: str | None) -> Iterator[Urls]:
         yield Urls(database_url, redis_url, "the given servers")
         return
     with ExitStack() as stack:
-        urls = _in_docker(stack) if _docker_answers() else None
-        if urls is None:
+        urls = _in_docker(stack) if _docker_answers() else "Docker does not answer"
+        if isinstance(urls, str):
             directory = Path(tempfile.mkdtemp(prefix="sealwright-tests-"))
             stack.callback(shutil.rmtree, directory, ignore_errors=True)
             servers = stack.enter_context(embedded.start(directory, fsync=False))
-            urls = Urls(servers.database_url, servers.redis_url, "embedded servers")
+            urls = Urls(servers.database_url, servers.redis_url, f"embedded servers ({urls})")
         yield urls
 
 
@@ -41,12 +41,14 @@ def _docker_answers() -> bool:
     docker = shutil.which("docker")
     if docker is None:
         return False
-    asked = subprocess.run([docker, "info"], capture_output=True, timeout=20, check=False)
-    return asked.returncode == 0
+    try:
+        return subprocess.run([docker, "info"], capture_output=True, timeout=20, check=False).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
 
 
-def _in_docker(stack: ExitStack) -> Urls | None:
-    """Start both in containers, or return None, with the reason told, if they cannot be."""
+def _in_docker(stack: ExitStack) -> Urls | str:
+    """Start both in containers, or return why they cannot be."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # testcontainers' own
         try:
@@ -58,8 +60,7 @@ def _in_docker(stack: ExitStack) -> Urls | None:
         # Whatever keeps Docker from starting them, the embedded ones serve as well.
         except Exception as error:  # noqa: BLE001
             stack.close()
-            warnings.warn(f"Docker answers, but its images do not start ({error})", stacklevel=1)
-            return None
+            return f"Docker's images do not start: {type(error).__name__}"
         url = postgres.get_connection_url()
         host, port = redis.get_container_host_ip(), redis.get_exposed_port(6379)
         return Urls(url, f"redis://{host}:{port}/0", "Docker containers")
