@@ -10,7 +10,8 @@ import pytest
 from service.database import Database
 from service.janitor import Janitor
 from service.revocation import Revocation, Revocations, record
-from service.sessions.rotation import Presented, Rotated, rotate
+from service.sessions.live import Live
+from service.sessions.rotation import Presented, rotate
 from tests.support.client import Api, tokens
 from tests.support.database import fetch, held, until
 from tests.support.deployment import Deployment
@@ -31,7 +32,7 @@ async def count(deployment: Deployment, table: str, where: str = "true", *argume
     return int(rows[0][0])
 
 
-async def rotated(parts: tuple[Database, Revocations], session_id: UUID, jti: UUID) -> Rotated:
+async def rotated(parts: tuple[Database, Revocations], session_id: UUID, jti: UUID) -> Live:
     database, revocations = parts
     outcome = await rotate(
         database,
@@ -51,7 +52,7 @@ async def rotated(parts: tuple[Database, Revocations], session_id: UUID, jti: UU
         address=None,
         hung_up=never,
     )
-    assert isinstance(outcome, Rotated)
+    assert isinstance(outcome, Live)
     return outcome
 
 

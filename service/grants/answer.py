@@ -1,13 +1,15 @@
 """The answer of a grant (RFC 6749 5.1), and the parts that every grant draws on."""
 
+import time
 from dataclasses import dataclass
 
 from service.catalog import LiveCopy
-from service.clients.directory import Directory
+from service.clients.directory import Client, Directory
 from service.database import Database
 from service.revocation import Revocations
+from service.sessions.live import Live
 from service.settings import Settings
-from service.tokens import Minter, TokenReader
+from service.tokens import Access, Minter, TokenReader
 from service.users.passwords import Passwords
 from service.users.roles import Roles
 
@@ -49,3 +51,35 @@ def token_answer(
     if refresh_token is not None:
         body["refresh_token"] = refresh_token
     return body
+
+
+def session_answer(
+    parts: Parts, client: Client, session: Live, audience: tuple[str, ...], scope: frozenset[str]
+) -> dict[str, object]:
+    """Mint the tokens of a session: a fresh access token and, if the client may refresh, the live refresh token."""
+    now = time.time()
+    access = Access(
+        sub=str(session.user_id),
+        client_id=client.id,
+        client_epoch=session.client_epoch,
+        audience=audience,
+        scope=scope,
+        roles=session.roles,
+        sid=str(session.session_id),
+        auth_time=int(session.started_at.timestamp()),
+        amr=session.amr,
+        user_epoch=session.user_epoch,
+    )
+    refresh_token = None
+    if "refresh_token" in client.grant_types:
+        refresh_token = parts.minter.refresh_token(
+            user_id=session.user_id,
+            client_id=client.id,
+            session_id=session.session_id,
+            jti=session.jti,
+            scope=session.scopes,
+            made_at=session.refreshed_at,
+            expires_at=session.expires_at,
+            now=now,
+        )
+    return token_answer(parts.minter.access_token(access, now), parts.minter.lifetime, scope, refresh_token)

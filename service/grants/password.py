@@ -1,14 +1,11 @@
 """The password grant (RFC 6749 4.3), for first-party clients that were given it."""
 
-import time
-
 from service.clients.directory import Client, Directory
 from service.errors import OAuthError, Unavailable
-from service.grants.answer import Caller, Parts, token_answer
+from service.grants.answer import Caller, Parts, session_answer
 from service.grants.requests import PasswordRequest
 from service.grants.scope import audience, check_known, granted
-from service.sessions.starting import SignIn, Started, start
-from service.tokens import Access
+from service.sessions.starting import SignIn, start
 from service.users import store
 from service.users.roles import carried
 from service.users.store import User
@@ -35,6 +32,7 @@ async def grant(parts: Parts, client: Client, request: PasswordRequest, caller: 
                 password_changed_at=user.password_changed_at,
                 client_id=client.id,
                 client_epoch=client.epoch,
+                roles=user.roles,
                 amr=("pwd",),
                 scopes=scope,
                 resources=aud,
@@ -45,7 +43,7 @@ async def grant(parts: Parts, client: Client, request: PasswordRequest, caller: 
             lifetime=parts.settings.session_lifetime,
         )
         if started is not None:
-            return _answer(parts, client, user, started, aud, scope)
+            return session_answer(parts, client, started, aud, scope)
         client = _still_there(await parts.directory.refresh(), client)
     raise Unavailable("the user's record", detail=f"it changed during {ATTEMPTS} sign-ins in a row")
 
@@ -74,34 +72,3 @@ def _still_there(directory: Directory, client: Client) -> Client:
     if known is None or known.disabled or known.secret_sha256 != client.secret_sha256:
         raise OAuthError("invalid_client", "the client was changed during the sign-in; authenticate again")
     return known
-
-
-def _answer(
-    parts: Parts, client: Client, user: User, started: Started, aud: tuple[str, ...], scope: frozenset[str]
-) -> dict[str, object]:
-    now = time.time()
-    access = Access(
-        sub=str(user.id),
-        client_id=client.id,
-        client_epoch=client.epoch,
-        audience=aud,
-        scope=scope,
-        roles=user.roles,
-        sid=str(started.session_id),
-        auth_time=int(started.started_at.timestamp()),
-        amr=("pwd",),
-        user_epoch=user.epoch,
-    )
-    refresh_token = None
-    if "refresh_token" in client.grant_types:
-        refresh_token = parts.minter.refresh_token(
-            user_id=user.id,
-            client_id=client.id,
-            session_id=started.session_id,
-            jti=started.jti,
-            scope=scope,
-            made_at=started.started_at,
-            expires_at=started.expires_at,
-            now=now,
-        )
-    return token_answer(parts.minter.access_token(access, now), parts.minter.lifetime, scope, refresh_token)

@@ -1,16 +1,16 @@
 """The refresh_token grant (RFC 6749 6): one statement, two signatures."""
 
-import time
 from collections.abc import Awaitable, Callable
 
 from sealwright import InvalidToken
 from service.clients.directory import Client
 from service.errors import OAuthError
-from service.grants.answer import Caller, Parts, token_answer
+from service.grants.answer import Caller, Parts, session_answer
 from service.grants.requests import RefreshRequest
 from service.grants.scope import check_known, check_resources, of_users
-from service.sessions.rotation import Presented, Refused, Rotated, rotate
-from service.tokens import Access, Refresh
+from service.sessions.live import Live
+from service.sessions.rotation import Presented, Refused, rotate
+from service.tokens import Refresh
 from service.users.roles import carried
 
 _REFUSED = "the refresh token is not valid any more; the user must sign in again"
@@ -72,37 +72,8 @@ async def grant(
             raise OAuthError("invalid_target", "a resource asked for was not granted at sign-in")
         case Refused(why=why):
             raise OAuthError("invalid_grant", _REFUSED, detail=f"session {token.session_id}: {why}")
-        case Rotated() as session:
+        case Live() as session:
             present = session.scopes & client.scopes & of_users(carried(roles, session.roles))
             aud = request.asked.resources or tuple(uri for uri in session.resources if uri in allowed)
             scope = (request.asked.scope or present) & present & directory.understood(frozenset(aud))
-            return _answer(parts, client, session, aud, scope)
-
-
-def _answer(
-    parts: Parts, client: Client, session: Rotated, aud: tuple[str, ...], scope: frozenset[str]
-) -> dict[str, object]:
-    now = time.time()
-    access = Access(
-        sub=str(session.user_id),
-        client_id=client.id,
-        client_epoch=session.client_epoch,
-        audience=aud,
-        scope=scope,
-        roles=session.roles,
-        sid=str(session.session_id),
-        auth_time=int(session.started_at.timestamp()),
-        amr=session.amr,
-        user_epoch=session.user_epoch,
-    )
-    refresh_token = parts.minter.refresh_token(
-        user_id=session.user_id,
-        client_id=client.id,
-        session_id=session.session_id,
-        jti=session.jti,
-        scope=session.scopes,
-        made_at=session.refreshed_at,
-        expires_at=session.expires_at,
-        now=now,
-    )
-    return token_answer(parts.minter.access_token(access, now), parts.minter.lifetime, scope, refresh_token)
+            return session_answer(parts, client, session, aud, scope)

@@ -13,6 +13,7 @@ from service.database import Connection, Database, Row, Statement, TextArray, Ti
 from service.errors import Unavailable
 from service.revocation import Revocations
 from service.sessions.ending import end_in
+from service.sessions.live import Live
 from service.sessions.reading import session_state
 from service.sessions.rules import verdict
 from service.sessions.tables import sessions
@@ -38,32 +39,13 @@ class Presented:
 
 
 @dataclass(frozen=True, slots=True)
-class Rotated:
-    """The session goes on. All callers that present one token get the same `jti` and times."""
-
-    session_id: UUID
-    jti: UUID
-    generation: int
-    refreshed_at: datetime
-    expires_at: datetime
-    started_at: datetime
-    amr: tuple[str, ...]
-    scopes: frozenset[str]
-    resources: tuple[str, ...]
-    client_epoch: int
-    user_id: UUID
-    user_epoch: int
-    roles: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Refused:
     """No token: the session is not there, over, or has just been ended because its token was used again."""
 
     why: Literal["unknown", "over", "user_disabled", "client_changed", "resource", "reuse"]
 
 
-Outcome: TypeAlias = Rotated | Refused
+Outcome: TypeAlias = Live | Refused
 
 _session_id = sa.bindparam("session_id", type_=sa.Uuid)
 _presented = sa.bindparam("jti", type_=sa.Uuid)
@@ -185,12 +167,12 @@ async def rotate(
             allowed=presented.allowed_resources,
         )
     if row is not None:
-        return _rotated(presented.session_id, row)
+        return _live_session(presented.session_id, row)
     return await _refuse(revocations, presented, revocation_lifetime, address, hung_up)
 
 
-def _rotated(session_id: UUID, row: Row) -> Rotated:
-    return Rotated(
+def _live_session(session_id: UUID, row: Row) -> Live:
+    return Live(
         session_id=session_id,
         jti=row["jti"],
         generation=row["generation"],

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from service.audit import record as audit
 from service.clients.tables import clients
 from service.database import Database, Statement, TextArray, Time, now
+from service.sessions.live import Live
 from service.sessions.tables import sessions
 from service.users.tables import users
 
@@ -24,21 +25,12 @@ class SignIn:
     password_changed_at: datetime
     client_id: str
     client_epoch: int
+    roles: tuple[str, ...]
     amr: tuple[str, ...]
     scopes: frozenset[str]
     resources: tuple[str, ...]
     address: str | None
     user_agent: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """A new session and its first refresh token's identity and times."""
-
-    session_id: UUID
-    jti: UUID
-    started_at: datetime
-    expires_at: datetime
 
 
 # FOR SHARE waits for whoever is changing the user right now, and then looks again. What was changed
@@ -96,9 +88,7 @@ _start = Statement(
 )
 
 
-async def start(
-    database: Database, sign_in: SignIn, *, idle: timedelta, lifetime: timedelta
-) -> Started | None:
+async def start(database: Database, sign_in: SignIn, *, idle: timedelta, lifetime: timedelta) -> Live | None:
     """Begin a session. None: the user or the client changed since the sign-in began, so it is not finished."""
     session_id, jti = uuid4(), uuid4()
     async with database.transaction() as db:
@@ -130,4 +120,18 @@ async def start(
             address=sign_in.address,
             detail=" ".join(sign_in.amr),
         )
-    return Started(session_id, jti, row["started_at"], row["expires_at"])
+    return Live(
+        session_id=session_id,
+        jti=jti,
+        generation=0,
+        refreshed_at=row["started_at"],
+        expires_at=row["expires_at"],
+        started_at=row["started_at"],
+        amr=sign_in.amr,
+        scopes=sign_in.scopes,
+        resources=sign_in.resources,
+        client_epoch=sign_in.client_epoch,
+        user_id=sign_in.user_id,
+        user_epoch=sign_in.user_epoch,
+        roles=sign_in.roles,
+    )
