@@ -5,6 +5,8 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from service.errors import CLIENT_UNPROVEN
+
 ERROR_SCHEMA = {
     "type": "object",
     "required": ["error", "error_description"],
@@ -98,13 +100,19 @@ def json_answer(description: str, schema: Mapping[str, Any], example: Mapping[st
     }
 
 
-def unavailable() -> dict[str, Any]:
-    """Document the 503 of an OAuth endpoint."""
-    return {
+OAUTH_ERRORS: Mapping[int | str, dict[str, Any]] = {
+    401: oauth_error("The client did not prove itself", invalid_client=CLIENT_UNPROVEN),
+    413: oauth_error("The body is larger than 64 KiB", invalid_request="the body is too large"),
+    415: oauth_error(
+        "The body is of another type", invalid_request="the body must be a form; set Content-Type to say so"
+    ),
+    503: {
         "description": "A part that the answer needs is away. Nothing was done; send the same request again.",
         "headers": {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}},
         "content": {"application/json": {"schema": ERROR_SCHEMA, "example": UNAVAILABLE_EXAMPLE}},
-    }
+    },
+}
+"""What every endpoint that authenticates a client may answer, besides its own 400."""
 
 
 def form(

@@ -3,16 +3,7 @@
 from typing import Any
 
 from service.clients.store import GRANT_TYPES
-from service.documentation import (
-    CLIENT_FIELDS,
-    STRING,
-    form,
-    json_answer,
-    members,
-    oauth_error,
-    unavailable,
-)
-from service.errors import CLIENT_UNPROVEN
+from service.documentation import CLIENT_FIELDS, OAUTH_ERRORS, STRING, form, json_answer, members, oauth_error
 from service.http import FORM, JSON
 
 _SCOPE = {
@@ -68,15 +59,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
         invalid_scope="a scope asked for does not exist",
         invalid_target="a resource asked for is unknown, or not one that this client may use",
     ),
-    401: oauth_error(
-        "The client did not prove itself",
-        invalid_client=CLIENT_UNPROVEN,
-    ),
-    413: oauth_error("The body is larger than 64 KiB", invalid_request="the body is too large"),
-    415: oauth_error(
-        "The body is of another type", invalid_request="the body must be a form; set Content-Type to say so"
-    ),
-    503: unavailable(),
+    **OAUTH_ERRORS,
 }
 
 _SECURITY: dict[str, Any] = {"security": [{"basic": []}, {}]}

@@ -4,16 +4,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from service.documentation import (
-    CLIENT_FIELDS,
-    STRING,
-    form,
-    json_answer,
-    members,
-    oauth_error,
-    unavailable,
-)
-from service.errors import CLIENT_UNPROVEN
+from service.documentation import CLIENT_FIELDS, OAUTH_ERRORS, STRING, form, json_answer, members, oauth_error
 from service.http import FORM
 
 _TOKEN = {
@@ -25,18 +16,6 @@ _EXAMPLES = {
     "token": {"value": {"token": "eyJ…", "client_id": "demo-service", "client_secret": "demo-service-secret"}}
 }
 _FORM = form(_TOKEN, ["token"], _EXAMPLES, FORM)
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    401: oauth_error(
-        "The client did not prove itself",
-        invalid_client=CLIENT_UNPROVEN,
-    ),
-    413: oauth_error("The body is larger than 64 KiB", invalid_request="the body is too large"),
-    415: oauth_error(
-        "The body is no form", invalid_request="the body must be a form; set Content-Type to say so"
-    ),
-    503: unavailable(),
-}
-
 INTROSPECT: dict[str, Any] = {
     "summary": "Ask whether a token is good",
     "description": "RFC 7662. A client sees its own tokens and those whose `aud` it serves; "
@@ -66,7 +45,7 @@ INTROSPECT: dict[str, Any] = {
             },
         ),
         400: oauth_error("RFC 6749 5.2", invalid_request="the parameter token is missing"),
-        **_ERRORS,
+        **OAUTH_ERRORS,
     },
     "openapi_extra": {"security": [{"basic": []}, {}], **_FORM},
 }
@@ -83,7 +62,7 @@ REVOKE: dict[str, Any] = {
             invalid_request="the parameter token is missing",
             invalid_grant="the token was issued to another client; only that one may revoke it",
         ),
-        **_ERRORS,
+        **OAUTH_ERRORS,
     },
     "openapi_extra": {"security": [{"basic": []}, {}], **_FORM},
 }
