@@ -18,7 +18,7 @@ from service.front import Arrivals, Front
 from service.front import routes as front_routes
 from service.grants import routes as token_routes
 from service.introspection import routes as introspection
-from service.introspection import tokens as introspected
+from service.introspection.tokens import Parts as IntrospectionParts
 from service.janitor import Janitor
 from service.processes import end_with_parent
 from service.revocation import Revocations
@@ -41,13 +41,7 @@ def build(settings: Settings) -> FastAPI:
         size=settings.database_pool_size,
         timeout=settings.database_timeout,
     )
-    revocations = Revocations(
-        database,
-        settings.redis_url.get_secret_value(),
-        namespace=settings.redis_namespace,
-        timeout=settings.redis_timeout,
-        interval=settings.watch_interval,
-    )
+    revocations = Revocations.of(settings, database)
     keys = KeyRingWatcher(settings.keys_dir, Policy.of(settings))
     copies = {"interval": settings.watch_interval, "max_age": settings.catalog_max_age}
     directory = LiveCopy(database, clients.loader(settings.issuer), **copies)
@@ -102,7 +96,7 @@ def build(settings: Settings) -> FastAPI:
         )
     )
     app.include_router(
-        introspection.routes(introspected.Parts(settings, database, revocations, reader), directory)
+        introspection.routes(IntrospectionParts(settings, database, revocations, reader), directory)
     )
     app.include_router(account.routes(settings, database, revocations, passwords, gate))
     app.include_router(front_routes())

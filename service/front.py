@@ -19,9 +19,16 @@ from service.settings import Settings
 from service.signing import KeyRingWatcher
 
 TICK = 0.25
+"""Seconds between two ticks of the loop."""
+
 STALL = 1.0
+"""A pause of more seconds than this is taken for a process that was stopped."""
+
 LATE = 0.1
+"""A tick that comes later than this still has work of the pause before it."""
+
 SETTLE = 10.0
+"""Seconds after which a pause is over, however late the ticks are."""
 
 
 class Arrivals:

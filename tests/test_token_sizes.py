@@ -14,6 +14,7 @@ from sealwright import Key
 from service.account import registration
 from service.cli import demo
 from service.cli.connect import opened
+from service.clients import store as clients
 from service.signing import Entry, files
 from service.users.passwords import Passwords
 from tests.support.actors import PASSWORD
@@ -76,7 +77,7 @@ async def register(made: Deployment) -> None:
         )
 
 
-CLIENT_AT_THE_LIMIT = registration.NewClient(
+CLIENT_AT_THE_LIMIT = clients.NewClient(
     client_id=CLIENT,
     name=CLIENT,
     secret=None,

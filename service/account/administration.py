@@ -125,7 +125,10 @@ async def set_roles(
 
 
 async def disable_client(revocations: Revocations, client_id: str, lifetime: timedelta) -> bool:
-    """Shut a client out: it gets no token, its sessions are over, every token dead. False: it was so already."""
+    """Shut a client out: it gets no token, its sessions are over, every token dead. False: it was so already.
+
+    A worker whose copy of the clients is a moment old may still give it one, which is dead when it is made.
+    """
     async with revocations.transaction() as revoking:
         if await clients.disable(revoking.db, client_id) is None:
             return False

@@ -5,8 +5,6 @@ What is refused is a `NotAllowed`, in words for the operator.
 
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import timedelta
 from uuid import UUID
 
 import asyncpg
@@ -32,23 +30,6 @@ _TAKEN_OR_WRONG = {
     "pk_roles": "This role is there already; see: sealwright roles list",
     "ck_roles_name": "A role's name is 1 to 64 ASCII characters, without spaces, quotes and backslashes",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewClient:
-    """A client as it is to be; `secret` None: a public one."""
-
-    client_id: str
-    name: str
-    secret: str | None = field(repr=False)
-    grant_types: Sequence[str]
-    first_party: bool
-    scopes: Sequence[str]
-    default_scopes: Sequence[str]
-    resources: Sequence[str]
-    default_resources: Sequence[str]
-    introspect_any: bool
-    refresh_grace: timedelta | None
 
 
 async def check_user(db: Connection, username: str, email: str | None, roles: Sequence[str]) -> None:
@@ -83,7 +64,7 @@ async def add_user(
     return user_id
 
 
-async def add_client(db: Connection, new: NewClient) -> None:
+async def add_client(db: Connection, new: clients.NewClient) -> None:
     """Add a client. A resource must be there before a client may use it."""
     rules.check_client(
         new.client_id,
@@ -100,20 +81,7 @@ async def add_client(db: Connection, new: NewClient) -> None:
         if uri not in known:
             raise NotAllowed(f"There is no resource {uri!r}; first: sealwright resources add {uri}")
     async with _in_words():
-        await clients.add(
-            db,
-            client_id=new.client_id,
-            name=new.name,
-            secret=new.secret,
-            grant_types=new.grant_types,
-            first_party=new.first_party,
-            scopes=new.scopes,
-            default_scopes=new.default_scopes,
-            resources=new.resources,
-            default_resources=new.default_resources,
-            introspect_any=new.introspect_any,
-            refresh_grace=new.refresh_grace,
-        )
+        await clients.add(db, new)
     await changed(db)
     await audit.record(db, "client.added", client_id=new.client_id, detail=" ".join(new.grant_types) or None)
 

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import typer
 
 from service.account import administration, registration
-from service.account.registration import NewClient
 from service.cli import asking, given, output
 from service.cli.connect import run, run_revoking
 from service.clients import rules, store
@@ -58,7 +57,7 @@ def add(
     if public and secret_stdin:
         output.fail("A public client has no secret: choose one of --public and --secret-stdin.")
     made = None if public or secret_stdin else store.new_secret()
-    new = NewClient(
+    new = store.NewClient(
         client_id=client_id,
         name=name or client_id,
         secret=_given_secret() if secret_stdin else made,

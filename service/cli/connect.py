@@ -43,13 +43,7 @@ async def revoking(
     settings: Settings, database: Database, *, follow: bool = True
 ) -> AsyncIterator[Revocations]:
     """Lend the revocations, so that a command's change is on the blocklist when it ends."""
-    revocations = Revocations(
-        database,
-        settings.redis_url.get_secret_value(),
-        namespace=settings.redis_namespace,
-        timeout=settings.redis_timeout,
-        interval=settings.watch_interval,
-    )
+    revocations = Revocations.of(settings, database)
     await revocations.start(follow=follow)
     try:
         yield revocations

@@ -61,8 +61,7 @@ async def _clients(db: Connection) -> None:
     known = {row["id"] for row in await clients.listed(db)}
     for client in demo.CLIENTS:
         if client.client_id not in known:
-            await clients.add(
-                db,
+            new = clients.NewClient(
                 client_id=client.client_id,
                 name=client.name,
                 secret=client.secret,
@@ -73,3 +72,4 @@ async def _clients(db: Connection) -> None:
                 resources=[demo.RESOURCE],
                 default_resources=[demo.RESOURCE],
             )
+            await clients.add(db, new)

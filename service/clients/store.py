@@ -4,6 +4,8 @@ import re
 import secrets
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
 from hashlib import sha256
 
 import sqlalchemy as sa
@@ -48,6 +50,23 @@ _add_resource = Statement(
 _all_resources = Statement(sa.select(resources).order_by(resources.c.uri))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewClient:
+    """A client as it is to be; `secret` None: a public one."""
+
+    client_id: str
+    name: str
+    secret: str | None = field(repr=False)
+    grant_types: Sequence[str]
+    first_party: bool = False
+    scopes: Sequence[str] = ()
+    default_scopes: Sequence[str] = ()
+    resources: Sequence[str] = ()
+    default_resources: Sequence[str] = ()
+    introspect_any: bool = False
+    refresh_grace: timedelta | None = None
+
+
 def new_secret() -> str:
     """Make a client secret: 256 bits, with a prefix and a checksum by which scanners know it."""
     body = secrets.token_urlsafe(32)
@@ -64,35 +83,21 @@ def is_user_id(client_id: str) -> bool:
     return re.fullmatch(r"(?i)[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}", client_id) is not None
 
 
-async def add(
-    db: Connection,
-    *,
-    client_id: str,
-    name: str,
-    secret: str | None,
-    grant_types: Sequence[str],
-    first_party: bool = False,
-    scopes: Sequence[str] = (),
-    default_scopes: Sequence[str] = (),
-    resources: Sequence[str] = (),
-    default_resources: Sequence[str] = (),
-    introspect_any: bool = False,
-    refresh_grace: object = None,
-) -> None:
-    """Insert a client; `secret` None makes it public. What the table's constraints refuse is an `asyncpg` error."""
+async def add(db: Connection, new: NewClient) -> None:
+    """Insert a client. What the table's constraints refuse is an `asyncpg` error."""
     await db.rows(
         _add,
-        id=client_id,
-        name=name,
-        secret_sha256=None if secret is None else digest(secret),
-        grant_types=list(grant_types),
-        first_party=first_party,
-        scopes=list(scopes),
-        default_scopes=list(default_scopes),
-        resources=list(resources),
-        default_resources=list(default_resources),
-        introspect_any=introspect_any,
-        refresh_grace=refresh_grace,
+        id=new.client_id,
+        name=new.name,
+        secret_sha256=None if new.secret is None else digest(new.secret),
+        grant_types=list(new.grant_types),
+        first_party=new.first_party,
+        scopes=list(new.scopes),
+        default_scopes=list(new.default_scopes),
+        resources=list(new.resources),
+        default_resources=list(new.default_resources),
+        introspect_any=new.introspect_any,
+        refresh_grace=new.refresh_grace,
     )
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sealwright import Claims, InvalidToken
+from sealwright import Claims
 from service.clients.directory import Client, Directory
 from service.database import Database
 from service.revocation import Revocations
@@ -22,22 +22,9 @@ class Parts:
     reader: TokenReader
 
 
-def _read(reader: TokenReader, token: str) -> Claims | Refresh | None:
-    # `typ` tells the two kinds apart, whatever a hint says (RFC 7662 2.1: it may be wrong).
-    try:
-        return reader.access(token, for_issuer=False)
-    except InvalidToken as error:
-        if error.reason != "type":
-            return None
-    try:
-        return reader.refresh(token)
-    except InvalidToken:
-        return None
-
-
 async def introspected(parts: Parts, client: Client, directory: Directory, token: str) -> dict[str, object]:
     """Return RFC 7662 2.2's answer for this client; `{"active": false}` for all that it may not see."""
-    claims = _read(parts.reader, token)
+    claims = parts.reader.either(token)
     if isinstance(claims, Claims):
         visible = (
             claims.client_id == client.id or client.introspect_any or directory.serves(client, claims.aud)

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Self
 from uuid import UUID
 
 from redis import RedisError
@@ -28,6 +29,7 @@ from service.revocation import record
 from service.revocation.blocklist import Blocklist
 from service.revocation.entries import Kill, Kind, Revocation, dead, subjects
 from service.revocation.record import Head, Numbered
+from service.settings import Settings
 
 log = logging.getLogger("sealwright")
 
@@ -81,6 +83,17 @@ class Revocations:
         self._policy_read_at = float("-inf")
         self._wake = asyncio.Event()
         self._background = Background()
+
+    @classmethod
+    def of(cls, settings: Settings, database: Database) -> Self:
+        """Take from the settings what it needs of them."""
+        return cls(
+            database,
+            settings.redis_url.get_secret_value(),
+            namespace=settings.redis_namespace,
+            timeout=settings.redis_timeout,
+            interval=settings.watch_interval,
+        )
 
     async def start(self, *, follow: bool = True) -> None:
         """Look at the record and the blocklist, and keep looking until `stop`; a command looks once."""

@@ -72,19 +72,27 @@ class TokenReader:
         """
         return self._refresh(token, self._leeway)
 
+    def either(self, token: str) -> Claims | Refresh | None:
+        """Read a token of either kind; None if it is neither, or not good now."""
+        return self._either(token, self._any, self._leeway)
+
     def revocable(self, token: str) -> Claims | Refresh | None:
         """Read a token of either kind as long as revoking it still matters to anybody; else None.
 
         A verifier somewhere may still accept an access token within its leeway, and the last access
         token of a session outlives its refresh token.
         """
+        return self._either(token, self._late, self._after_refresh)
+
+    def _either(self, token: str, access: Expectations, refresh_leeway: float) -> Claims | Refresh | None:
+        # `typ` tells the two kinds apart, whatever a hint says (RFC 7009 2.1, RFC 7662 2.1: it may be wrong).
         try:
-            return verify(token, self._keys.ring.published, self._late, now=time.time())
+            return verify(token, self._keys.ring.published, access, now=time.time())
         except InvalidToken as error:
             if error.reason != "type":
                 return None
         try:
-            return self._refresh(token, self._after_refresh)
+            return self._refresh(token, refresh_leeway)
         except InvalidToken:
             return None
 

@@ -105,8 +105,7 @@ class Actors:
         kinds = [kind for kind in grant_types if confidential or kind != "client_credentials"]
 
         async def add(db: Connection) -> None:
-            await clients.add(
-                db,
+            new = clients.NewClient(
                 client_id=client_id,
                 name="A test's own",
                 secret=secret,
@@ -119,6 +118,7 @@ class Actors:
                 introspect_any=introspect_any,
                 refresh_grace=grace,
             )
+            await clients.add(db, new)
             for uri in serves:
                 await clients.add_resource(db, uri=uri, scopes=demo.RESOURCE_SCOPES, client_id=client_id)
             await changed(db)
