@@ -1,0 +1,10 @@
+"""Nothing yet: the place of the changes to clients."""
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    pass
