@@ -1,12 +1,10 @@
-"""README.md and docs/ say what is true: their lines run, their tables are the code's, their links lead somewhere."""
+"""What the pages say is true: tables are the code's, links lead somewhere. test_docs.py runs their lines."""
 
-import json
 import re
 import shlex
 import subprocess
 import sys
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,30 +18,15 @@ from service.cli.serve import plain
 from service.settings import PREFIX, Settings
 from tests.support.client import Api
 from tests.support.deployment import Deployment, Server
+from tests.support.pages import PAGES, ROOT, blocks, prose, title
 
-ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-DOCS = sorted((ROOT / "docs").rglob("*.md"))
-PAGES = [README, *DOCS, ROOT / "keys" / "README.md", ROOT / "verifier" / "README.md"]
 
 HERE = "http://localhost:8000"
 """Where README's service runs; a reader with another PORT writes another one."""
 
-_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`([^`\n]+)`")
 _LINK = re.compile(r"\]\((?!\w+://)([^)#\s]*)(?:#([^)\s]+))?\)")
-
-Block = tuple[str, str]
-
-
-def blocks(page: Path) -> list[Block]:
-    """The fenced blocks of a page, each with its language."""
-    return _FENCE.findall(page.read_text())
-
-
-def prose(page: Path) -> str:
-    """A page without its fenced blocks."""
-    return _FENCE.sub("", page.read_text())
 
 
 def rows(page: Path, first_heading: str) -> list[list[str]]:
@@ -61,47 +44,10 @@ def rows(page: Path, first_heading: str) -> list[list[str]]:
     return found
 
 
-def pattern(shown: str) -> str:
-    """What README shows of an answer, as a regular expression: an ellipsis stands for anything."""
-    return ".*".join(re.escape(part) for part in shown.strip().split("…"))
-
-
-@pytest.fixture
-def tour(server: Server) -> list[tuple[str, str, str]]:
-    """README's shell blocks, run one after the other in one shell: the lines, what README shows, what came."""
-    steps = [
-        (lines, shown)
-        for (language, lines), (then, shown) in pairwise(blocks(README))
-        if (language, then) == ("sh", "text")
-    ]
-    end = "=== end of a step ==="
-    script = "".join(f"{lines}echo '{end}'\n" for lines, _ in steps).replace(HERE, server.url)
-    done = subprocess.run(["sh"], input=script, capture_output=True, text=True, timeout=60, check=True)
-    assert not done.stderr
-    outputs = done.stdout.split(f"{end}\n")[:-1]
-    return [(lines, shown, output) for (lines, shown), output in zip(steps, outputs, strict=True)]
-
-
-def test_the_first_minute_answers_what_the_readme_shows(tour: list[tuple[str, str, str]]) -> None:
-    assert len(tour) == len([language for language, _ in blocks(README) if language == "sh"])
-    for lines, shown, output in tour:
-        assert re.fullmatch(pattern(shown), output.strip()), f"{lines}\nanswered\n{output}"
-
-
-def test_the_first_minute_refreshes_both_tokens(tour: list[tuple[str, str, str]]) -> None:
-    answers: list[dict[str, Any]] = [
-        json.loads(output) for _, _, output in tour if '"refresh_token"' in output
-    ]
-
-    assert len(answers) == 2
-    for name in ("access_token", "refresh_token"):
-        assert len({answer[name] for answer in answers}) == 2
-
-
 def test_the_snippet_verifies_a_token_and_refuses_what_is_none(
     api: Api, server: Server, tmp_path: Path
 ) -> None:
-    [snippet] = [code for language, code in blocks(README) if language == "python"]
+    [snippet] = [block.text for block in blocks(README) if block.language == "python"]
     program = tmp_path / "orders.py"
     # The issuer's name stays: the tests' service has README's, on another port.
     program.write_text(snippet.replace(f"{HERE}/", f"{server.url}/"))
@@ -126,9 +72,9 @@ def test_the_lines_for_a_real_deployment_make_one(
     made = Deployment(empty_database, server_urls[1], tmp_path, HERE)
     lines = [
         shlex.split(line, comments=True)
-        for language, block in blocks(README)
-        if not language
-        for line in joined(block).splitlines()
+        for block in blocks(README)
+        if block.not_run
+        for line in joined(block.text).splitlines()
         if line.startswith("sealwright ")
     ]
     assert ["sealwright", "serve", "--workers", "4"] in lines
@@ -175,14 +121,14 @@ def test_the_defaults_are_those_of_the_settings() -> None:
         assert default == f"`{plain(field.default)}`", variable
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=title)
 def test_every_variable_that_a_page_names_exists(page: Path) -> None:
     named = set(re.findall(rf"{PREFIX}[A-Z_]+", page.read_text()))
 
     assert named <= {PREFIX + name.upper() for name in Settings.model_fields}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=title)
 def test_every_command_that_a_page_names_exists(page: Path) -> None:
     in_prose = [code for code in _CODE.findall(prose(page)) if code.startswith("sealwright ")]
     # An indented line is code as well.
@@ -236,7 +182,7 @@ def test_a_command_that_does_not_exist_would_be_noticed() -> None:
     assert unknown(["serve", "--wrokers", "4"]) == "--wrokers"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=title)
 def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
     for path, anchor in _LINK.findall(prose(page)):
         target = (page.parent / path).resolve() if path else page
@@ -250,7 +196,7 @@ def headings(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
 
 
-@pytest.mark.parametrize("page", [README, *DOCS], ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=title)
 def test_every_file_that_a_page_names_is_there(page: Path) -> None:
     # `sessions/rotation.py` is in service/; a path that begins with a slash is one of the service's URLs.
     named = [
@@ -280,7 +226,7 @@ def test_every_decision_has_its_four_parts_and_stands_in_the_index() -> None:
 
 
 def test_the_make_targets_that_the_readme_names_exist() -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"^make ([a-z]+)|`make ([a-z]+)", README.read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"^make ([a-z-]+)|`make ([a-z-]+)", README.read_text(), re.MULTILINE))
 
     assert {first or second for first, second in named} <= targets
