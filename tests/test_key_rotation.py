@@ -1,7 +1,6 @@
 """Keys that change under a running service: nobody is refused, and the old private half is gone."""
 
 import asyncio
-import base64
 import json
 from functools import partial
 from pathlib import Path
@@ -9,17 +8,11 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.support.client import Api, tokens
+from tests.support.client import Api, kid, tokens
 from tests.support.database import until
 from tests.support.deployment import Deployment
 
 pytestmark = pytest.mark.anyio
-
-
-def kid(token: str) -> str:
-    header = token.split(".", maxsplit=1)[0]
-    found: str = json.loads(base64.urlsafe_b64decode(header + "=" * (-len(header) % 4)))["kid"]
-    return found
 
 
 def private_keys(keys_dir: Path) -> set[str]:

@@ -4,7 +4,16 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sealwright import Claims, Expectations, InvalidToken, KeySet, check_registered, verify, verify_signed
+from sealwright import (
+    Claims,
+    Expectations,
+    InvalidToken,
+    KeySet,
+    check_registered,
+    key_id,
+    verify,
+    verify_signed,
+)
 from service import schema
 from service.cli.connect import opened
 from service.cli.words import ago
@@ -91,7 +100,8 @@ def _validity(
         payload = verify_signed(token.token, keys, typ=REFRESH, algorithms=ALGORITHMS)
         leeway = settings.leeway.total_seconds()
         issuer = settings.issuer
-        return as_refresh(check_registered(payload, issuer=issuer, audience=issuer, now=at, leeway=leeway))
+        claims = check_registered(payload, issuer=issuer, audience=issuer, now=at, leeway=leeway)
+        return as_refresh(claims, key_id(token.token))
 
     try:
         return Finding(True, "made by this issuer, and in time"), read(now)
@@ -111,24 +121,24 @@ async def _standing(settings: Settings, claims: Claims | Refresh, now: float) ->
             await schema.require(database)
             async with database.transaction(snapshot=True) as db:
                 if isinstance(claims, Claims):
-                    return _of_access(await standing.of_access(db, claims), now)
-                session = await standing.of_refresh(db, claims, settings.refresh_grace)
-                return _of_refresh(session, now)
+                    revoked = await standing.of_access(db, claims)
+                    return Finding(True, "not revoked") if revoked is None else _revoked(revoked, now)
+                found = await standing.of_refresh(db, claims, settings.refresh_grace)
+                return _revoked(found, now) if isinstance(found, Revoked) else _of_refresh(found, now)
     except Unavailable as error:
         return Finding(None, f"not known: Postgres cannot be reached ({error.detail})")
     except (schema.SchemaError, ValueError) as error:
         return Finding(None, f"not known: {error}")
 
 
-def _of_access(revoked: Revoked | None, now: float) -> Finding:
-    if revoked is None:
-        return Finding(True, "not revoked")
+def _revoked(revoked: Revoked, now: float) -> Finding:
     when = ago(revoked.at.timestamp(), now)
     what = {
         "token": "by itself",
         "session": "with its session",
         "user": "with all tokens of its user",
         "client": "with all tokens of its client",
+        "key": "with everything that its key signed",
     }[revoked.what]
     return Finding(False, f"revoked {when}, {what}: {revoked.reason.replace('_', ' ')}")
 

@@ -8,19 +8,25 @@ from sealwright import Claims
 from service.clients import store as clients
 from service.clients.directory import client_of
 from service.database import Connection
-from service.revocation.explaining import cause
+from service.revocation.explaining import Cause, cause, cause_of_key
 from service.sessions import reading
 from service.sessions.rules import Verdict, verdict
 from service.tokens import Refresh
 
-What = Literal["token", "session", "user", "client"]
+What = Literal["token", "session", "user", "client", "key"]
 
-_KILLED: dict[str, What] = {"jti": "token", "sid": "session", "sub": "user", "client_id": "client"}
+_KILLED: dict[str, What] = {
+    "jti": "token",
+    "sid": "session",
+    "sub": "user",
+    "client_id": "client",
+    "kid": "key",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Revoked:
-    """An access token is dead, and with it what else was revoked at once."""
+    """A token is dead, and with it what else was revoked at once."""
 
     what: What
     reason: str
@@ -44,11 +50,13 @@ class Session:
 async def of_access(db: Connection, token: Claims) -> Revoked | None:
     """Return what revoked an access token; None if nothing did."""
     found = await cause(db, token)
-    return None if found is None else Revoked(_KILLED[found.kind], found.reason, found.revoked_at)
+    return None if found is None else _revoked(found)
 
 
-async def of_refresh(db: Connection, token: Refresh, default_grace: timedelta) -> Session | None:
+async def of_refresh(db: Connection, token: Refresh, default_grace: timedelta) -> Revoked | Session | None:
     """Return what becomes of a refresh token that is presented now; None if its session is not known."""
+    if (compromise := await cause_of_key(db, token.kid)) is not None:
+        return _revoked(compromise)
     story = await reading.story(db, token.session_id)
     if story is None or story["client_id"] != token.client_id:
         return None
@@ -67,3 +75,7 @@ async def of_refresh(db: Connection, token: Refresh, default_grace: timedelta) -
         story["ended_at"] or story["expires_at"],
         story["end_reason"],
     )
+
+
+def _revoked(found: Cause) -> Revoked:
+    return Revoked(_KILLED[found.kind], found.reason, found.revoked_at)

@@ -33,7 +33,7 @@ async def introspected(parts: Parts, client: Client, directory: Directory, token
             return _access(claims)
     elif isinstance(claims, Refresh) and claims.client_id == client.id:
         username = await _good(parts, client, claims)
-        if username is not None:
+        if username is not None and not await parts.revocations.key_revoked(claims.kid):
             return _refresh(claims, username, parts.settings.issuer)
     return {"active": False}
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from sealwright import Claims
 
-Kind = Literal["jti", "sid", "sub", "client_id"]
+Kind = Literal["jti", "sid", "sub", "client_id", "kid"]
 
 Reason = Literal[
     "revoked",  # by its client, at /revoke
@@ -21,6 +21,7 @@ Reason = Literal[
     "user_enabled",  # supersedes user_disabled: what was made before stays dead
     "client_disabled",
     "client_enabled",
+    "key_compromised",
     "administrator",
 ]
 
@@ -46,7 +47,11 @@ class Kill:
 
 def subjects(claims: Claims) -> tuple[tuple[Kind, str], ...]:
     """Name everything whose revocation would kill this access token."""
-    named: list[tuple[Kind, str]] = [("jti", claims.jti), ("client_id", claims.client_id)]
+    named: list[tuple[Kind, str]] = [
+        ("jti", claims.jti),
+        ("client_id", claims.client_id),
+        ("kid", claims.kid),
+    ]
     if claims.sid is not None:
         named.append(("sid", claims.sid))
     if claims.uep is not None:

@@ -134,12 +134,18 @@ class Revocations:
         Raises:
             Unavailable: neither Redis nor Postgres can say.
         """
-        named = subjects(claims)
+        return dead(claims, await self._kills(subjects(claims)))
+
+    async def key_revoked(self, kid: str) -> bool:
+        """Whether everything that a key signed is dead. Raises as `revoked`."""
+        return bool(await self._kills((("kid", kid),)))
+
+    async def _kills(self, named: Sequence[tuple[Kind, str]]) -> list[Kill]:
         kills = await self._ask_redis(named)
         if kills is None:
             async with self._database.connect() as db:
                 kills = await record.find(db, named)
-        return dead(claims, kills)
+        return kills
 
     async def _ask_redis(self, named: Sequence[tuple[Kind, str]]) -> list[Kill] | None:
         if not self._trusted or self._timeline is None:

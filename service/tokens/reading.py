@@ -13,6 +13,7 @@ from sealwright import (
     InvalidToken,
     Registered,
     check_registered,
+    key_id,
     verify,
     verify_signed,
 )
@@ -36,6 +37,8 @@ class Refresh:
     iat: int
     exp: int
     scope: frozenset[str]
+    kid: str
+    """The key that signed it."""
 
 
 class TokenReader:
@@ -101,11 +104,11 @@ class TokenReader:
         claims = check_registered(
             payload, issuer=self._issuer, audience=self._issuer, now=time.time(), leeway=leeway
         )
-        return as_refresh(claims)
+        return as_refresh(claims, key_id(token))
 
 
-def as_refresh(claims: Registered) -> Refresh:
-    """Take from the claims of a refresh token what is its own.
+def as_refresh(claims: Registered, kid: str) -> Refresh:
+    """Take from the claims of a refresh token what is its own; `kid` is the key that signed it.
 
     Raises:
         InvalidToken: there is no session in them.
@@ -114,4 +117,4 @@ def as_refresh(claims: Registered) -> Refresh:
         session_id, jti = UUID(claims.sid), UUID(claims.jti)
     except (TypeError, ValueError):
         raise InvalidToken("claims", "sid and jti of a refresh token are UUIDs") from None
-    return Refresh(claims.client_id, session_id, jti, claims.sub, claims.iat, claims.exp, claims.scope)
+    return Refresh(claims.client_id, session_id, jti, claims.sub, claims.iat, claims.exp, claims.scope, kid)

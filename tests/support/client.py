@@ -38,6 +38,13 @@ def claims(token: str) -> dict[str, Any]:
     return decoded
 
 
+def kid(token: str) -> str:
+    """The key that a JWT's header names."""
+    header = token.split(".", maxsplit=1)[0]
+    found: str = json.loads(base64.urlsafe_b64decode(header + "=" * (-len(header) % 4)))["kid"]
+    return found
+
+
 def tokens(answer: httpx2.Response) -> Tokens:
     """Read a token answer; anything but a 200 fails the test with what was said."""
     assert answer.status_code == 200, answer.text

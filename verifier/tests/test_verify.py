@@ -29,6 +29,11 @@ def reason(token: str, keys: KeySet, expect: Expectations, now: float = NOW) -> 
     return refused.value.reason
 
 
+def kid_of(keys: KeySet, alg: str) -> str:
+    [kid] = [key.kid for key in keys.values() if key.alg == alg]
+    return kid
+
+
 def test_the_claims_of_a_users_token(
     keys: KeySet, sign: Sign, payload: Payload, expect: Expectations
 ) -> None:
@@ -60,6 +65,7 @@ def test_the_claims_of_a_users_token(
         amr=("pwd", "otp"),
         uep=3,
         cep=0,
+        kid=kid_of(keys, "RS256"),
     )
 
 
@@ -68,7 +74,14 @@ def test_the_claims_of_a_clients_token(
 ) -> None:
     claims = verify(sign(payload), keys, expect, now=NOW)
     assert claims == Claims(
-        iss=ISSUER, sub="usr_1", client_id="web", aud=(AUDIENCE,), iat=NOW, exp=NOW + 900, jti="jti-1"
+        iss=ISSUER,
+        sub="usr_1",
+        client_id="web",
+        aud=(AUDIENCE,),
+        iat=NOW,
+        exp=NOW + 900,
+        jti="jti-1",
+        kid=kid_of(keys, "RS256"),
     )
     assert (claims.scope, claims.roles, claims.amr) == (frozenset(), (), ())
     assert (claims.sid, claims.auth_time, claims.uep, claims.cep, claims.nbf) == (None,) * 5

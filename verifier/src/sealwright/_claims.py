@@ -42,6 +42,8 @@ class Claims(Registered):
     """The user's epoch that the token was made under: it is dead once the user's present one is higher."""
     cep: int | None = None
     """The client's epoch, likewise."""
+    kid: str = ""
+    """The key that signed the token, by its header: one that was compromised is revoked by this name."""
 
 
 def text(payload: Payload, name: str) -> str:

@@ -69,6 +69,16 @@ def verify_signed(
     return _object(payload)
 
 
+def key_id(token: str) -> str:
+    """Return the kid that a token's header names: the key that signed it, once `verify_signed` has said so.
+
+    Raises:
+        InvalidToken: the text has no header that `verify_signed` would accept.
+
+    """
+    return _header(token.partition(".")[0].encode()).kid
+
+
 @lru_cache(maxsize=_HEADERS_KEPT)
 def _header(segment: bytes) -> _Header:
     members = _object(segment)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sealwright import _claims
 from sealwright._claims import Claims, Registered
 from sealwright._errors import InvalidToken
-from sealwright._jws import verify_signed
+from sealwright._jws import key_id, verify_signed
 from sealwright._keys import ALGORITHMS, Algorithm, KeySet
 
 
@@ -61,6 +61,7 @@ def verify(token: str, keys: KeySet, expect: Expectations, *, now: float) -> Cla
         _claims.texts(payload, "amr"),
         _claims.optional_counter(payload, "uep"),
         _claims.optional_counter(payload, "cep"),
+        key_id(token),
     )
 
 
