@@ -2,7 +2,8 @@
 
 from alembic import context
 
-from service import audit, catalog  # noqa: F401  # their tables belong to the metadata
+from service import catalog  # noqa: F401  # their tables belong to the metadata
+from service.audit import tables as audit  # noqa: F401
 from service.clients import tables as clients  # noqa: F401
 from service.database import metadata
 from service.revocation import tables as revocation  # noqa: F401

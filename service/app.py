@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect
 from service import errors, grants, health, metadata, schema
 from service.account import routes as account
 from service.account.bearer import BearerGate
+from service.audit import SignInFailures
 from service.catalog import LiveCopy
 from service.clients import directory as clients
 from service.database import Database
@@ -57,6 +58,7 @@ def build(settings: Settings) -> FastAPI:
     gate = BearerGate(reader, revocations)
     arrivals = Arrivals()
     janitor = Janitor(settings, database)
+    failures = SignInFailures(database)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -65,7 +67,7 @@ def build(settings: Settings) -> FastAPI:
             stack.push_async_callback(database.close)
             await database.open()
             await schema.require(database)
-            for part in (keys, directory, roles, revocations, arrivals, janitor):
+            for part in (keys, directory, roles, revocations, arrivals, janitor, failures):
                 stack.push_async_callback(part.stop)
                 await part.start()
             stack.callback(end_with_parent())
@@ -92,7 +94,9 @@ def build(settings: Settings) -> FastAPI:
     )
     app.include_router(
         token_routes.routes(
-            grants.Parts(settings, database, revocations, directory, roles, passwords, minter, reader)
+            grants.Parts(
+                settings, database, revocations, directory, roles, passwords, minter, reader, failures
+            )
         )
     )
     app.include_router(

@@ -1,6 +1,9 @@
 """What commands need of a deployment: its settings, its database, its revocations."""
 
 import asyncio
+import os
+import pwd
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -8,6 +11,7 @@ from typing import TypeVar
 import asyncpg
 
 from service import schema
+from service.audit import acting_as
 from service.cli import output
 from service.clients.rules import NotAllowed
 from service.database import Database
@@ -61,6 +65,7 @@ def run(
     `demand` refuses, with a `SchemaError`, a database that will not do.
     """
     settings = settings_or_fail()
+    acting_as.set(_operator())
 
     async def main() -> T:
         async with opened(settings) as database:
@@ -95,3 +100,17 @@ def run_revoking(work: Callable[[Settings, Database, Revocations], Awaitable[T]]
             return result
 
     return run(main)
+
+
+def _operator() -> str:
+    """Say who runs the command, as far as this machine knows: `root@host`, and who became root where it can tell."""
+    uid = os.getuid()
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:  # containers have users without a name
+        name = f"uid {uid}"
+    try:
+        login = os.getlogin()
+    except OSError:  # no terminal
+        login = name
+    return f"{name}@{socket.gethostname()}" + ("" if login == name else f" (signed in as {login})")

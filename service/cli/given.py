@@ -1,5 +1,7 @@
 """What commands are given: the user or client that a name means, and options that repeat."""
 
+import re
+from datetime import timedelta
 from typing import TypeVar
 
 from service.cli import output
@@ -27,6 +29,17 @@ async def client(database: Database, client_id: str) -> Row:
     if found is None:
         output.fail(f"There is no client {client_id!r}; see: sealwright clients list")
     return found
+
+
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+def span(text: str) -> timedelta:
+    """Return how long `2h` is, or end the command."""
+    found = re.fullmatch(r"([0-9]{1,5})([smhd])", text)
+    if found is None:
+        output.fail(f"{text!r} is no length of time: write 90s, 30m, 2h or 7d.")
+    return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
 
 
 def distinct(items: list[T] | None) -> list[T]:

@@ -46,7 +46,13 @@ def rows(items: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_json:
 
 def document(value: object) -> None:
     """Print one JSON value on stdout, in ASCII: whatever is in it commands no terminal and fits any encoding."""
-    sys.stdout.write(json.dumps(value, indent=2, default=_plain) + "\n")
+    sys.stdout.write(json.dumps(value, indent=2, default=plain) + "\n")
+
+
+def line(text: str) -> None:
+    """Print one line at once, for whoever is waiting for it."""
+    sys.stdout.write(plain_text(text).plain + "\n")
+    sys.stdout.flush()
 
 
 def plain_text(value: str) -> Text:
@@ -69,7 +75,8 @@ def _cell(value: object) -> str:
     return str(value)
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
+    """Return what JSON has no form for as text, a time in ISO 8601."""
     if isinstance(value, datetime):
         return value.isoformat()
     return str(value)

@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 
+from service.audit import SignInFailures
 from service.catalog import LiveCopy
 from service.clients.directory import Client, Directory
 from service.database import Database
@@ -26,6 +27,7 @@ class Parts:
     passwords: Passwords
     minter: Minter
     reader: TokenReader
+    failures: SignInFailures
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """The password grant (RFC 6749 4.3), for first-party clients that were given it."""
 
+from service.audit.failures import Failure, Why
 from service.clients.directory import Client, Directory
 from service.errors import OAuthError, Unavailable
 from service.grants.answer import Caller, Parts, session_answer
@@ -22,7 +23,7 @@ async def grant(parts: Parts, client: Client, request: PasswordRequest, caller: 
     understood = directory.understood(frozenset(aud))
 
     for _ in range(ATTEMPTS):
-        user = await _authenticate(parts, request)
+        user = await _authenticate(parts, client, request, caller)
         scope = granted(request.asked.scope, client, understood, carried(parts.roles.current, user.roles))
         started = await start(
             parts.database,
@@ -48,11 +49,13 @@ async def grant(parts: Parts, client: Client, request: PasswordRequest, caller: 
     raise Unavailable("the user's record", detail=f"it changed during {ATTEMPTS} sign-ins in a row")
 
 
-async def _authenticate(parts: Parts, request: PasswordRequest) -> User:
+async def _authenticate(parts: Parts, client: Client, request: PasswordRequest, caller: Caller) -> User:
     async with parts.database.connect() as db:
         user = await store.by_name(db, request.username)
     right, renewed = await parts.passwords.verify(request.password, user.password_hash if user else None)
     if user is None or not right or user.disabled:
+        why: Why = "unknown user" if user is None else "wrong password" if not right else "disabled user"
+        parts.failures.note(Failure(why, user.id if user else None, client.id, caller.address))
         # One answer for an unknown user, a wrong password and a disabled user: who guesses learns nothing.
         raise OAuthError(
             "invalid_grant",

@@ -65,6 +65,7 @@ async def grant(
         idle=parts.settings.refresh_token_idle,
         revocation_lifetime=parts.settings.revocation_lifetime,
         address=caller.address,
+        user_agent=caller.user_agent,
         hung_up=hung_up,
     )
     match outcome:

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import sqlalchemy as sa
 
 from service.audit import record as audit
-from service.database import Connection, Database, Row, Statement, TextArray, Time, now
+from service.database import Database, Row, Statement, TextArray, Time, now
 from service.errors import Unavailable
 from service.revocation import Revocations
 from service.sessions.ending import end_in
@@ -140,6 +140,7 @@ async def rotate(
     idle: timedelta,
     revocation_lifetime: timedelta,
     address: str | None,
+    user_agent: str | None,
     hung_up: Callable[[], Awaitable[bool]],
 ) -> Outcome:
     """Exchange a refresh token, hand out its successor again, or end the session if it was used before.
@@ -168,7 +169,7 @@ async def rotate(
         )
     if row is not None:
         return _live_session(presented.session_id, row)
-    return await _refuse(revocations, presented, revocation_lifetime, address, hung_up)
+    return await _refuse(revocations, presented, revocation_lifetime, address, user_agent, hung_up)
 
 
 def _live_session(session_id: UUID, row: Row) -> Live:
@@ -194,6 +195,7 @@ async def _refuse(
     presented: Presented,
     lifetime: timedelta,
     address: str | None,
+    user_agent: str | None,
     hung_up: Callable[[], Awaitable[bool]],
 ) -> Refused:
     """Find out, with the row locked, why the statement did nothing; on reuse end the session.
@@ -228,17 +230,14 @@ async def _refuse(
                 raise Unavailable("the session", detail="the session changed during its refresh")
             case "reuse":
                 await end_in(revoking, presented.session_id, "reuse", lifetime)
-                await _tell_reuse(revoking.db, row["user_id"], presented, address)
+                await audit(
+                    revoking.db,
+                    "session.reuse",
+                    user_id=row["user_id"],
+                    client_id=presented.client_id,
+                    session_id=presented.session_id,
+                    address=address,
+                    user_agent=user_agent,
+                    detail="the token before" if presented.jti == row["previous_jti"] else "an older token",
+                )
                 return Refused("reuse")
-
-
-async def _tell_reuse(db: Connection, user_id: UUID, presented: Presented, address: str | None) -> None:
-    await audit(
-        db,
-        "session.reuse",
-        user_id=user_id,
-        client_id=presented.client_id,
-        session_id=presented.session_id,
-        address=address,
-        detail="a refresh token that had been exchanged before was presented again; the session was ended",
-    )

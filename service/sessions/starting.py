@@ -118,6 +118,7 @@ async def start(database: Database, sign_in: SignIn, *, idle: timedelta, lifetim
             client_id=sign_in.client_id,
             session_id=session_id,
             address=sign_in.address,
+            user_agent=sign_in.user_agent,
             detail=" ".join(sign_in.amr),
         )
     return Live(

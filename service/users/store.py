@@ -1,12 +1,13 @@
 """User rows: found, added, changed."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from service.database import Connection, Row, Statement, TextArray, Time, now
 from service.users.tables import roles, users
@@ -52,6 +53,11 @@ _by_name = Statement(sa.select(*_columns).where(sa.or_(users.c.username == _name
 _by_id = Statement(sa.select(*_columns).where(users.c.id == _id))
 _all = Statement(
     sa.select(*_columns).order_by(users.c.username).limit(sa.bindparam("limit", type_=sa.Integer))
+)
+_usernames = Statement(
+    sa.select(users.c.id, users.c.username).where(
+        users.c.id == sa.any_(sa.bindparam("user_ids", type_=ARRAY(sa.Uuid)))
+    )
 )
 _add = Statement(
     sa.insert(users)
@@ -123,6 +129,11 @@ async def by_name(db: Connection, name: str) -> User | None:
 async def by_id(db: Connection, user_id: UUID) -> User | None:
     """Find a user by id."""
     return _user(await db.row(_by_id, user_id=user_id))
+
+
+async def usernames(db: Connection, user_ids: Collection[UUID]) -> dict[UUID, str]:
+    """Return the names of those of these users that there are."""
+    return {row["id"]: row["username"] for row in await db.rows(_usernames, user_ids=list(user_ids))}
 
 
 async def listed(db: Connection, *, limit: int) -> list[User]:

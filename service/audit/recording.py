@@ -1,6 +1,7 @@
-"""Security events in Postgres: one vocabulary, append-only, written in the transaction that they tell of."""
+"""Appending events, and deleting those that are too old."""
 
 from collections.abc import Sequence
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import Literal
 from uuid import UUID
@@ -8,12 +9,14 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from service.database import Connection, Statement, TextArray, Time, metadata, now
+from service.audit.tables import audit_events
+from service.database import Connection, Statement, TextArray, now
 
 Event = Literal[
     "session.started",
     "session.ended",
     "session.reuse",
+    "sign_in.failed",
     "token.revoked",
     "user.added",
     "user.disabled",
@@ -29,29 +32,25 @@ Event = Literal[
     "role.added",
 ]
 
-audit_events = sa.Table(
-    "audit_events",
-    metadata,
-    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
-    sa.Column("at", Time, nullable=False, server_default=sa.func.clock_timestamp()),
-    sa.Column("event", sa.Text, nullable=False),
-    sa.Column("user_id", sa.Uuid, comment="no foreign key: the story outlives the user"),
-    sa.Column("client_id", sa.Text),
-    sa.Column("session_id", sa.Uuid),
-    sa.Column("address", sa.Text),
-    sa.Column("detail", sa.Text, comment="a few words; never a token, password or hash"),
-)
+acting_as: ContextVar[str | None] = ContextVar("acting_as", default=None)
+"""Who runs the command that records; each of its events carries it."""
 
-_record = Statement(
-    sa.insert(audit_events).values(
-        event=sa.bindparam("event"),
-        user_id=sa.bindparam("user_id"),
-        client_id=sa.bindparam("client_id"),
-        session_id=sa.bindparam("session_id"),
-        address=sa.bindparam("address"),
-        detail=sa.bindparam("detail"),
-    )
+# No caller decides how large a row is.
+_LONGEST = {"address": 64, "user_agent": 256, "request_id": 64, "actor": 128, "detail": 512}
+
+_COLUMNS = (
+    "event",
+    "user_id",
+    "client_id",
+    "session_id",
+    "address",
+    "detail",
+    "user_agent",
+    "request_id",
+    "actor",
+    "times",
 )
+_record = Statement(sa.insert(audit_events).values({name: sa.bindparam(name) for name in _COLUMNS}))
 _ended = (
     sa.func.unnest(
         sa.bindparam("session_ids", type_=ARRAY(sa.Uuid)), sa.bindparam("client_ids", type_=TextArray)
@@ -61,13 +60,14 @@ _ended = (
 )
 _record_ends = Statement(
     sa.insert(audit_events).from_select(
-        ["event", "user_id", "client_id", "session_id", "detail"],
+        ["event", "user_id", "client_id", "session_id", "detail", "actor"],
         sa.select(
             sa.literal("session.ended"),
             sa.bindparam("user_id", type_=sa.Uuid),
             _ended.c.client_id,
             _ended.c.session_id,
             sa.bindparam("detail", type_=sa.Text),
+            sa.bindparam("actor", type_=sa.Text),
         ),
     )
 )
@@ -99,16 +99,25 @@ async def record(
     session_id: UUID | None = None,
     address: str | None = None,
     detail: str | None = None,
+    user_agent: str | None = None,
+    times: int = 1,
 ) -> None:
-    """Append an event. Call it inside the transaction that makes it true."""
+    """Append an event, which may tell of something that happened several times.
+
+    Call it inside the transaction that makes it true. Text that is too long is cut.
+    """
     await db.rows(
         _record,
         event=event,
         user_id=user_id,
         client_id=client_id,
         session_id=session_id,
-        address=address,
-        detail=detail,
+        address=_cut("address", address),
+        detail=_cut("detail", detail),
+        user_agent=_cut("user_agent", user_agent),
+        request_id=None,
+        actor=_cut("actor", acting_as.get()),
+        times=times,
     )
 
 
@@ -122,9 +131,14 @@ async def record_ends(
         session_ids=[session_id for session_id, _ in sessions],
         client_ids=[client_id for _, client_id in sessions],
         detail=detail,
+        actor=_cut("actor", acting_as.get()),
     )
 
 
 async def delete_over(db: Connection, retention: timedelta, batch: int) -> int:
     """Delete events older than `retention`, the oldest first; return how many."""
     return len(await db.rows(_delete_over, retention=retention, batch=batch))
+
+
+def _cut(name: str, text: str | None) -> str | None:
+    return text and text[: _LONGEST[name]]
