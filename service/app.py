@@ -15,6 +15,7 @@ from service.catalog import LiveCopy
 from service.clients import directory as clients
 from service.database import Database
 from service.documentation import DocumentedApp
+from service.draining import Drain
 from service.front import Arrivals, Front
 from service.front import routes as front_routes
 from service.grants import routes as token_routes
@@ -57,6 +58,7 @@ def build(settings: Settings) -> FastAPI:
     )
     gate = BearerGate(reader, revocations)
     arrivals = Arrivals()
+    drain = Drain(settings.drain_delay)
     janitor = Janitor(settings, database)
     failures = SignInFailures(database)
 
@@ -71,6 +73,7 @@ def build(settings: Settings) -> FastAPI:
                 stack.push_async_callback(part.stop)
                 await part.start()
             stack.callback(end_with_parent())
+            drain.take_over()
             yield
 
     app = DocumentedApp(
@@ -90,7 +93,12 @@ def build(settings: Settings) -> FastAPI:
         },
     )
     app.add_middleware(
-        Front, settings=settings, keys=keys, metadata=metadata.document(settings), arrivals=arrivals
+        Front,
+        settings=settings,
+        keys=keys,
+        metadata=metadata.document(settings),
+        arrivals=arrivals,
+        drain=drain,
     )
     app.include_router(
         token_routes.routes(
@@ -104,5 +112,5 @@ def build(settings: Settings) -> FastAPI:
     )
     app.include_router(account.routes(settings, database, revocations, passwords, gate))
     app.include_router(front_routes())
-    app.include_router(health.routes(database, revocations, keys))
+    app.include_router(health.routes(database, revocations, keys, drain))
     return app

@@ -1,4 +1,4 @@
-"""The first thing a request meets: its time of arrival, and the documents that need no routing."""
+"""The first thing a request meets: when and where it came from, and the documents that need no routing."""
 
 import asyncio
 import math
@@ -12,8 +12,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.background import Background
 from service.documentation import STRING, json_answer, members
+from service.draining import Drain
 from service.http import ARRIVED
 from service.metadata import JWKS_PATH, PATHS
+from service.proxies import TrustedProxies
 from service.routing import PlainRoute
 from service.settings import Settings
 from service.signing import KeyRingWatcher
@@ -83,17 +85,28 @@ class Front:
     """Answers the JWKS and the metadata from bytes; everything else goes on to the app."""
 
     def __init__(
-        self, app: ASGIApp, *, settings: Settings, keys: KeyRingWatcher, metadata: bytes, arrivals: Arrivals
+        self,
+        app: ASGIApp,
+        *,
+        settings: Settings,
+        keys: KeyRingWatcher,
+        metadata: bytes,
+        arrivals: Arrivals,
+        drain: Drain,
     ) -> None:
         self._app = app
         self._keys = keys
         self._arrivals = arrivals
+        self._drain = drain
+        self._proxies = TrustedProxies.of(settings)
         self._max_age = f"public, max-age={int(settings.jwks_max_age.total_seconds())}".encode()
         self._metadata = metadata
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer or hand on."""
         if scope["type"] == "http":
+            if self._drain.begun:
+                send = self._drain.closing(send)
             path = scope["path"]
             if path == JWKS_PATH and scope["method"] in {"GET", "HEAD"}:
                 ring = self._keys.ring
@@ -105,6 +118,8 @@ class Front:
             if scope["method"] == "HEAD":
                 # As GET (RFC 9110 9.3.2); the server leaves the body out, by the scope that it keeps.
                 scope = {**scope, "method": "GET"}
+            if self._proxies is not None:
+                scope["client"] = self._proxies.client(scope)
             scope[ARRIVED] = self._arrivals.earliest(scope.get(ARRIVED, time.monotonic()))
         await self._app(scope, receive, send)
 

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from service.database import Database
+from service.draining import Drain
 from service.errors import NO_STORE, Unavailable
 from service.http import answer
 from service.revocation import Revocations
@@ -44,7 +45,7 @@ class PostgresLook:
             return "Postgres cannot be reached"
 
 
-def routes(database: Database, revocations: Revocations, keys: KeyRingWatcher) -> APIRouter:
+def routes(database: Database, revocations: Revocations, keys: KeyRingWatcher, drain: Drain) -> APIRouter:
     """Return /healthz and /readyz. Both are open: they tell no more than which part is down."""
     postgres = PostgresLook(database)
 
@@ -58,9 +59,9 @@ def routes(database: Database, revocations: Revocations, keys: KeyRingWatcher) -
             "keys": keys.problem,
         }
         # Without Redis the service goes on, more slowly; it is told, and it is no reason to be taken out.
-        ready = parts["postgres"] is None
+        ready = parts["postgres"] is None and not drain.begun
         body = {
-            "status": "ready" if ready else "not ready",
+            "status": "draining" if drain.begun else "ready" if ready else "not ready",
             "parts": {name: {"ok": problem is None, "problem": problem} for name, problem in parts.items()},
         }
         return JSONResponse(
@@ -76,8 +77,8 @@ def routes(database: Database, revocations: Revocations, keys: KeyRingWatcher) -
     router.get(
         "/readyz",
         summary="Can it do its work? Postgres, Redis and the key ring, each named",
-        description="503 while Postgres is away or its schema too old. Redis may be away: the service goes on with "
-        "Postgres alone. `problem` says what is wrong.",
+        description="503 while Postgres is away or its schema too old, and while the service is stopping. Redis "
+        "may be away: the service goes on with Postgres alone. `problem` says what is wrong.",
         responses={
             200: {"content": {"application/json": {"example": _EXAMPLE}}},
             503: {"description": "not ready; `parts` names the reason"},

@@ -6,12 +6,13 @@ Values come from `SEALWRIGHT_…` variables and from `.env`, the variables first
 import re
 from collections.abc import Mapping
 from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from sealwright import Algorithm
 
@@ -31,6 +32,28 @@ def _seconds(value: object) -> object:
 
 
 Duration = Annotated[timedelta, BeforeValidator(_seconds)]
+
+
+ProxyHeader = Literal["X-Forwarded-For", "Forwarded"]
+
+
+def _listed(value: object) -> object:
+    # Variables are text, and pydantic would have them be JSON.
+    return tuple(filter(None, re.split(r"[,\s]+", value))) if isinstance(value, str) else value
+
+
+def _networks(value: object) -> object:
+    listed = _listed(value)
+    if not isinstance(listed, tuple):
+        return listed
+    try:
+        return tuple(ip_network(each) for each in listed)
+    except ValueError as error:
+        raise ValueError(f"{error}; write networks like 10.0.0.0/8,fd00::/8") from None
+
+
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks)]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 
 
 _MAX_ISSUER = 255  # see service.clients.rules: tokens have to stay below what verifiers read
@@ -123,6 +146,30 @@ class Settings(BaseSettings):
     workers: int = Field(1, ge=1, description="Processes of `sealwright serve`; one a core is right.")
     shutdown_timeout: int = Field(
         20, ge=1, description="Seconds that requests under way are given when the service stops."
+    )
+    drain_delay: Duration = Field(
+        timedelta(0),
+        description="How long a worker that was told to stop still answers, while /readyz says that it is going. "
+        "As long as whoever spreads the load takes to notice.",
+    )
+    keep_alive: int = Field(
+        75,
+        ge=1,
+        description="Seconds that an idle connection is kept; longer than the proxy in front keeps its own.",
+    )
+    max_connections: int = Field(
+        1000,
+        ge=1,
+        description="Connections of one worker, and so requests under way; more get 503 with Retry-After.",
+    )
+    trusted_proxies: Networks = Field(
+        (),
+        description="Networks of the proxies in front, e.g. 10.0.0.0/8,fd00::/8: what they say of where a request "
+        "came from is believed. Nobody is, unless named here.",
+    )
+    proxy_header: ProxyHeader = Field(
+        "X-Forwarded-For",
+        description="The header that the trusted proxies write; Forwarded is RFC 7239. No other is read.",
     )
 
     signing_algorithm: Algorithm = Field("RS256", description="What new keys sign with.")

@@ -14,6 +14,7 @@ from service import logs, schema, signing
 from service.cli import output
 from service.cli.connect import run
 from service.database import Database
+from service.headers import security_headers
 from service.settings import PREFIX, Settings
 
 
@@ -50,7 +51,10 @@ def server_options(settings: Settings) -> dict[str, Any]:
         "access_log": False,
         "server_header": False,
         "proxy_headers": False,
+        "headers": security_headers(settings),
         "log_config": logs.config(),
+        "limit_concurrency": settings.max_connections,
+        "timeout_keep_alive": settings.keep_alive,
         "timeout_graceful_shutdown": settings.shutdown_timeout,
     }
 
@@ -92,10 +96,12 @@ def settings(*, as_json: output.Json = False) -> None:
 
 
 def plain(value: object) -> object:
-    """Return a default as it is written in a variable: durations in seconds."""
+    """Return a default as it is written in a variable: durations in seconds, lists with commas."""
     if isinstance(value, timedelta):
         seconds = value.total_seconds()
         return int(seconds) if seconds.is_integer() else seconds
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
     return value if isinstance(value, int | str) else str(value)
 
 
