@@ -13,6 +13,9 @@ from service.account.bearer import BearerGate
 from service.audit import SignInFailures
 from service.catalog import LiveCopy
 from service.clients import directory as clients
+from service.clients.authentication import Authenticator
+from service.clients.fetching import Fetcher
+from service.clients.keys import ClientKeys
 from service.database import Database
 from service.documentation import DocumentedApp
 from service.draining import Drain
@@ -49,7 +52,14 @@ def build(settings: Settings) -> FastAPI:
     directory = LiveCopy(database, clients.loader(settings.issuer), **copies)
     roles = LiveCopy(database, user_roles.load, **copies)
     passwords = Passwords(settings)
-    minter = Minter(keys, settings.issuer, settings.access_token_lifetime)
+    client_keys = ClientKeys(Fetcher(loopback=settings.jwks_uri_loopback))
+    authenticator = Authenticator(directory, database, client_keys, settings.issuer)
+    minter = Minter(
+        keys,
+        settings.issuer,
+        access_token_lifetime=settings.access_token_lifetime,
+        max_access_token_lifetime=settings.max_access_token_lifetime,
+    )
     reader = TokenReader(
         keys,
         settings.issuer,
@@ -103,12 +113,23 @@ def build(settings: Settings) -> FastAPI:
     app.include_router(
         token_routes.routes(
             grants.Parts(
-                settings, database, revocations, directory, roles, passwords, minter, reader, failures
+                settings,
+                database,
+                revocations,
+                directory,
+                authenticator,
+                roles,
+                passwords,
+                minter,
+                reader,
+                failures,
             )
         )
     )
     app.include_router(
-        introspection.routes(IntrospectionParts(settings, database, revocations, reader), directory)
+        introspection.routes(
+            IntrospectionParts(settings, database, revocations, reader), directory, authenticator
+        )
     )
     app.include_router(account.routes(settings, database, revocations, passwords, gate))
     app.include_router(front_routes())

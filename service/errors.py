@@ -39,6 +39,12 @@ CLIENT_UNPROVEN = (
     "client authentication failed; check the client_id and the secret, and that the client is enabled"
 )
 
+ASSERTION_REFUSED = (
+    "client authentication failed; check that the client is enabled and its key registered under the header's kid, "
+    "that iss and sub are the client_id and aud is the issuer alone, and that each request has an assertion of its "
+    "own, with a new jti and an exp at most 5 minutes ahead"
+)
+
 
 class Refusal(Exception):  # the word of the domain: most are no fault of ours
     """An expected failure, on its way to the renderer."""

@@ -1,7 +1,7 @@
 """Deletes what is over, a little at a time, in every worker; nobody schedules a job.
 
 Storage does not grow: sessions leave some days after their end, revocations with the last token they
-kill, audit events after their retention.
+kill, client assertions that were used with their `exp`, audit events after their retention.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import random
 
 from service import audit
 from service.background import Background
+from service.clients import assertions
 from service.database import Database
 from service.errors import Unavailable
 from service.revocation import record
@@ -58,6 +59,8 @@ class Janitor:
         deleted = 0
         while (gone := await self._revocations()) > 0:
             deleted += gone
+        while (gone := await self._assertions()) > 0:
+            deleted += gone
         while (gone := await self._audit()) > 0:
             deleted += gone
         return deleted + await self._sessions()
@@ -65,6 +68,10 @@ class Janitor:
     async def _revocations(self) -> int:
         async with self._database.connect() as db:
             return await record.delete_over(db, BATCH)
+
+    async def _assertions(self) -> int:
+        async with self._database.connect() as db:
+            return await assertions.delete_over(db, BATCH)
 
     async def _audit(self) -> int:
         async with self._database.connect() as db:

@@ -202,6 +202,12 @@ class Settings(BaseSettings):
         "at least this long before it signs.",
     )
 
+    jwks_uri_loopback: bool = Field(
+        default=False,
+        description="Whether a client's jwks_uri may lead to this machine; in development only. Never elsewhere "
+        "than to public addresses.",
+    )
+
     request_deadline: Duration = Field(
         timedelta(seconds=5),
         description="A rotation happens within this of the request's arrival or not at all.",
@@ -247,6 +253,10 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"{PREFIX}ISSUER must be https in production (RFC 8414 2); "
                 f"for a local stack set {PREFIX}ENVIRONMENT=development"
+            )
+        if self.environment == "production" and self.jwks_uri_loopback:
+            raise ValueError(
+                f"{PREFIX}JWKS_URI_LOOPBACK is for development: clients could reach what listens on this machine"
             )
         _refuse_absurd(self)
         for name in _NEVER_ZERO:

@@ -157,6 +157,7 @@ def test_any_authorization_is_credentials_or_refused(
         assert authorization is None
         assert not parameters
     else:
+        assert isinstance(credentials, Credentials)
         assert credentials.client_id
         assert is_text(credentials.client_id + (credentials.secret or ""))
 

@@ -1,21 +1,30 @@
-"""Who is asking: client authentication at the OAuth endpoints (RFC 6749 2.3)."""
+"""Who is asking: client authentication at the OAuth endpoints (RFC 6749 2.3, RFC 7523 2.2)."""
 
 import base64
 import binascii
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from hashlib import sha256
 from urllib.parse import unquote_plus
 
+from sealwright import InvalidToken
 from service.catalog import LiveCopy
+from service.clients import assertions
+from service.clients.assertions import ASSERTION_TYPE, Proof, Unproven
 from service.clients.directory import Client, Directory
-from service.errors import CLIENT_UNPROVEN, OAuthError
+from service.clients.keys import ClientKeys
+from service.clients.tables import NO_SECRET
+from service.database import Database
+from service.errors import ASSERTION_REFUSED, CLIENT_UNPROVEN, OAuthError
 from service.http import is_text
 
 _NOBODY = Client(
     id="",
     name="",
-    secret_sha256=sha256(b"").digest(),
+    confidential=True,
+    secrets=(NO_SECRET, NO_SECRET),
+    jwks=None,
+    jwks_uri=None,
     grant_types=frozenset(),
     first_party=False,
     scopes=frozenset(),
@@ -24,6 +33,10 @@ _NOBODY = Client(
     default_resources=(),
     introspect_any=False,
     refresh_grace=None,
+    access_token_lifetime=None,
+    refresh_token_idle=None,
+    session_lifetime=None,
+    origins=frozenset(),
     epoch=0,
     disabled=True,
 )
@@ -37,13 +50,17 @@ class Credentials:
     secret: str | None = field(repr=False)
 
 
-def presented(authorization: str | None, parameters: Mapping[str, str]) -> Credentials | None:
+def presented(authorization: str | None, parameters: Mapping[str, str]) -> Credentials | Unproven | None:
     """Read the credentials from the Authorization header or from the parameters; None if there are none.
 
     Raises:
         OAuthError: they are malformed, or given in more than one way (RFC 6749 2.3).
     """
     client_id, secret = parameters.get("client_id"), parameters.get("client_secret")
+    if "client_assertion" in parameters or "client_assertion_type" in parameters:
+        if authorization is not None or secret is not None:
+            raise OAuthError("invalid_request", _IN_TWO_WAYS)
+        return _assertion(parameters)
     if authorization is None:
         if client_id is None:
             if secret is not None:
@@ -52,17 +69,37 @@ def presented(authorization: str | None, parameters: Mapping[str, str]) -> Crede
         return Credentials(client_id, secret)
     basic = _basic(authorization)
     if secret is not None or client_id not in {None, basic.client_id}:
-        raise OAuthError("invalid_request", "the client authenticates in more than one way; use one")
+        raise OAuthError("invalid_request", _IN_TWO_WAYS)
     return basic
 
 
-def required(credentials: Credentials | None) -> Credentials:
+_IN_TWO_WAYS = "the client authenticates in more than one way; use one"
+
+
+def required(credentials: Credentials | Unproven | None) -> Credentials | Unproven:
     """Refuse, with `invalid_client`, a request that names no client."""
     if credentials is None:
         raise OAuthError(
             "invalid_client", "client authentication is missing: send Basic credentials, or client_id"
         )
     return credentials
+
+
+def _assertion(parameters: Mapping[str, str]) -> Unproven:
+    token, kind = parameters.get("client_assertion"), parameters.get("client_assertion_type")
+    if token is None or kind is None:
+        raise OAuthError(
+            "invalid_request", "client_assertion and client_assertion_type are sent together (RFC 7521 4.2)"
+        )
+    if kind != ASSERTION_TYPE:
+        raise OAuthError("invalid_request", f"client_assertion_type must be {ASSERTION_TYPE}")
+    try:
+        assertion = assertions.read(token)
+    except InvalidToken as error:
+        raise OAuthError("invalid_client", ASSERTION_REFUSED, detail=str(error)) from None
+    if parameters.get("client_id", assertion.client_id) != assertion.client_id:
+        raise OAuthError("invalid_client", ASSERTION_REFUSED, detail="client_id is not the assertion's sub")
+    return assertion
 
 
 def _basic(authorization: str) -> Credentials:
@@ -86,27 +123,64 @@ def _basic(authorization: str) -> Credentials:
     return Credentials(client_id, secret)
 
 
-async def authenticate(
-    directory: LiveCopy[Directory], credentials: Credentials, *, for_tokens: bool = True
-) -> Client:
-    """Return the client that these credentials prove.
+class Authenticator:
+    """Says which client a request comes from."""
 
-    A failure is looked at twice, the second time with a copy of the clients that is fresh from
-    Postgres: a client added or changed this very second is known.
+    def __init__(
+        self, directory: LiveCopy[Directory], database: Database, keys: ClientKeys, issuer: str
+    ) -> None:
+        self._directory = directory
+        self._database = database
+        self._keys = keys
+        self._issuer = issuer
 
-    Raises:
-        OAuthError: `invalid_client`, in the same words whatever was wrong.
-        Unavailable: Postgres is away, and the copy proves nothing or, `for_tokens`, is too old.
-    """
-    copy = directory.current if for_tokens else directory.last
-    client = _proven(copy, credentials) or _proven(await directory.refresh(), credentials)
-    if client is None:
-        raise OAuthError(
-            "invalid_client",
-            CLIENT_UNPROVEN,
-            detail=f"client_id {credentials.client_id[:64]!r}",
-        )
-    return client
+    async def authenticate(self, credentials: Credentials | Unproven, *, for_tokens: bool = True) -> Client:
+        """Return the client that these credentials prove.
+
+        A failure is looked at twice, the second time with a copy of the clients that is fresh from
+        Postgres: a client added or changed this very second is known.
+
+        Raises:
+            OAuthError: `invalid_client`, in the same words whatever was wrong.
+            Unavailable: Postgres is away, and the copy proves nothing or, `for_tokens`, is too old, or an
+                assertion cannot be used up.
+        """
+        copy = self._directory.current if for_tokens else self._directory.last
+        if isinstance(credentials, Unproven):
+            return await self._by_assertion(copy, credentials)
+        client = _proven(copy, credentials) or _proven(await self._directory.refresh(), credentials)
+        if client is None:
+            raise OAuthError(
+                "invalid_client",
+                CLIENT_UNPROVEN,
+                detail=f"client_id {credentials.client_id[:64]!r}",
+            )
+        return client
+
+    async def _by_assertion(self, copy: Directory, assertion: Unproven) -> Client:
+        try:
+            try:
+                client, proof = await self._verified(copy, assertion)
+            except InvalidToken:
+                client, proof = await self._verified(await self._directory.refresh(), assertion)
+        except InvalidToken as error:
+            raise _refused(assertion, str(error)) from None
+        async with self._database.connect() as db:
+            if not await assertions.use(db, proof):
+                raise _refused(assertion, "its jti was used before")
+        return client
+
+    async def _verified(self, directory: Directory, assertion: Unproven) -> tuple[Client, Proof]:
+        client = directory.clients.get(assertion.client_id)
+        if client is None or client.disabled:
+            raise InvalidToken("unknown_key", "no client of this name is enabled")
+        keys = await self._keys.of(client, assertion.kid)
+        return client, assertions.verify(assertion, keys, self._issuer, time.time())
+
+
+def _refused(assertion: Unproven, why: str) -> OAuthError:
+    detail = f"client_id {assertion.client_id[:64]!r}, {why}"
+    return OAuthError("invalid_client", ASSERTION_REFUSED, detail=detail)
 
 
 def _proven(directory: Directory, credentials: Credentials) -> Client | None:

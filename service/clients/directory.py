@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 import sqlalchemy as sa
 
-from service.clients.tables import clients, resources
+from service.clients.tables import NO_SECRET, clients, resources
 from service.database import Connection, Row, Statement
 
 ACCOUNT = "account"
@@ -22,7 +22,12 @@ class Client:
 
     id: str
     name: str
-    secret_sha256: bytes | None
+    confidential: bool
+    """Whether it can keep a secret (RFC 6749 2.1), so that it proves itself."""
+    secrets: tuple[bytes, bytes]
+    """SHA-256 of the live ones; `NO_SECRET` in a free place."""
+    jwks: str | None
+    jwks_uri: str | None
     grant_types: frozenset[str]
     first_party: bool
     scopes: frozenset[str]
@@ -31,22 +36,39 @@ class Client:
     default_resources: tuple[str, ...]
     introspect_any: bool
     refresh_grace: timedelta | None
+    access_token_lifetime: timedelta | None
+    refresh_token_idle: timedelta | None
+    session_lifetime: timedelta | None
+    origins: frozenset[str]
     epoch: int
     disabled: bool
-
-    @property
-    def confidential(self) -> bool:
-        """Whether it can keep a secret (RFC 6749 2.1)."""
-        return self.secret_sha256 is not None
 
     def grace(self, default: timedelta) -> timedelta:
         """Return how long the refresh token before the live one still gets the same successor."""
         return default if self.refresh_grace is None else self.refresh_grace
 
+    def proven_as(self, before: "Client") -> bool:
+        """Whether what proved the client `before` still would; a secret that was added takes nothing away."""
+        return (self.confidential, self.jwks, self.jwks_uri) == (
+            before.confidential,
+            before.jwks,
+            before.jwks_uri,
+        ) and set(self.secrets) >= set(before.secrets) - {NO_SECRET}
+
+    def idle(self, most: timedelta) -> timedelta:
+        """Return how long a session of it may go without a refresh."""
+        return most if self.refresh_token_idle is None else min(self.refresh_token_idle, most)
+
+    def lifetime(self, most: timedelta) -> timedelta:
+        """Return how long a session of it may last."""
+        return most if self.session_lifetime is None else min(self.session_lifetime, most)
+
     def has_secret(self, secret: str) -> bool:
-        """Whether this is its secret, in constant time."""
+        """Whether this is one of its secrets, in constant time."""
         digest = sha256(secret.encode()).digest()
-        return hmac.compare_digest(digest, self.secret_sha256 or b"")
+        first, second = self.secrets
+        # `|` and not `or`: both are always looked at.
+        return hmac.compare_digest(digest, first) | hmac.compare_digest(digest, second)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +89,8 @@ class Directory:
     resources: Mapping[str, Resource]
     known_scopes: frozenset[str]
     """Every scope that any resource understands."""
+    origins: frozenset[str]
+    """Every origin where a public client that is enabled runs in browsers."""
 
     def may_ask(self, client: Client) -> frozenset[str]:
         """Return the audiences that a client may ask for."""
@@ -102,7 +126,8 @@ def loader(issuer: str) -> Callable[[Connection], Awaitable[Directory]]:
         }
         served[issuer] = Resource(issuer, frozenset({ACCOUNT}), None)
         scopes = frozenset().union(*(resource.scopes for resource in served.values()))
-        return Directory(issuer, MappingProxyType(known), MappingProxyType(served), scopes)
+        origins = frozenset().union(*(client.origins for client in known.values() if not client.disabled))
+        return Directory(issuer, MappingProxyType(known), MappingProxyType(served), scopes, origins)
 
     return load
 
@@ -113,7 +138,10 @@ def client_of(row: Row) -> Client:
     return Client(
         id=row["id"],
         name=row["name"],
-        secret_sha256=row["secret_sha256"],
+        confidential=row["secret_sha256"] is not None,
+        secrets=(row["secret_sha256"] or NO_SECRET, row["second_secret_sha256"] or NO_SECRET),
+        jwks=row["jwks"],
+        jwks_uri=row["jwks_uri"],
         grant_types=frozenset(row["grant_types"]),
         first_party=row["first_party"],
         scopes=frozenset(row["scopes"]) | implied,
@@ -122,6 +150,10 @@ def client_of(row: Row) -> Client:
         default_resources=tuple(row["default_resources"]),
         introspect_any=row["introspect_any"],
         refresh_grace=row["refresh_grace"],
+        access_token_lifetime=row["access_token_lifetime"],
+        refresh_token_idle=row["refresh_token_idle"],
+        session_lifetime=row["session_lifetime"],
+        origins=frozenset(row["origins"]),
         epoch=row["epoch"],
         disabled=row["disabled_at"] is not None,
     )

@@ -10,7 +10,7 @@ from hashlib import sha256
 
 import sqlalchemy as sa
 
-from service.clients.tables import clients, resources
+from service.clients.tables import NO_SECRET, clients, resources
 from service.database import Connection, Row, Statement, now
 
 GRANT_TYPES = ("password", "client_credentials", "refresh_token")
@@ -31,6 +31,12 @@ _add = Statement(
                 "default_resources",
                 "introspect_any",
                 "refresh_grace",
+                "access_token_lifetime",
+                "refresh_token_idle",
+                "session_lifetime",
+                "jwks",
+                "jwks_uri",
+                "origins",
             )
         }
     )
@@ -52,7 +58,7 @@ _all_resources = Statement(sa.select(resources).order_by(resources.c.uri))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewClient:
-    """A client as it is to be; `secret` None: a public one."""
+    """A client as it is to be; without a secret and keys, a public one."""
 
     client_id: str
     name: str
@@ -65,6 +71,22 @@ class NewClient:
     default_resources: Sequence[str] = ()
     introspect_any: bool = False
     refresh_grace: timedelta | None = None
+    access_token_lifetime: timedelta | None = None
+    refresh_token_idle: timedelta | None = None
+    session_lifetime: timedelta | None = None
+    jwks: str | None = None
+    jwks_uri: str | None = None
+    origins: Sequence[str] = ()
+
+    @property
+    def public(self) -> bool:
+        """Whether it cannot keep a secret (RFC 6749 2.1)."""
+        return self.secret is None and not self.has_keys
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether it can prove itself by a key of its own."""
+        return self.jwks is not None or self.jwks_uri is not None
 
 
 def new_secret() -> str:
@@ -89,7 +111,7 @@ async def add(db: Connection, new: NewClient) -> None:
         _add,
         id=new.client_id,
         name=new.name,
-        secret_sha256=None if new.secret is None else digest(new.secret),
+        secret_sha256=digest(new.secret) if new.secret is not None else NO_SECRET if new.has_keys else None,
         grant_types=list(new.grant_types),
         first_party=new.first_party,
         scopes=list(new.scopes),
@@ -98,6 +120,12 @@ async def add(db: Connection, new: NewClient) -> None:
         default_resources=list(new.default_resources),
         introspect_any=new.introspect_any,
         refresh_grace=new.refresh_grace,
+        access_token_lifetime=new.access_token_lifetime,
+        refresh_token_idle=new.refresh_token_idle,
+        session_lifetime=new.session_lifetime,
+        jwks=new.jwks,
+        jwks_uri=new.jwks_uri,
+        origins=list(new.origins),
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from service.audit import SignInFailures
 from service.catalog import LiveCopy
+from service.clients.authentication import Authenticator
 from service.clients.directory import Client, Directory
 from service.database import Database
 from service.revocation import Revocations
@@ -23,6 +24,7 @@ class Parts:
     database: Database
     revocations: Revocations
     directory: LiveCopy[Directory]
+    authenticator: Authenticator
     roles: LiveCopy[Roles]
     passwords: Passwords
     minter: Minter
@@ -84,4 +86,5 @@ def session_answer(
             expires_at=session.expires_at,
             now=now,
         )
-    return token_answer(parts.minter.access_token(access, now), parts.minter.lifetime, scope, refresh_token)
+    lifetime = parts.minter.lifetime(client.access_token_lifetime)
+    return token_answer(parts.minter.access_token(access, now, lifetime), lifetime, scope, refresh_token)

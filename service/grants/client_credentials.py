@@ -16,4 +16,5 @@ def grant(parts: Parts, client: Client, request: ClientCredentialsRequest) -> di
     check_known(request.asked.scope, directory)
     scope = granted(request.asked.scope, client, directory.understood(frozenset(aud)), None)
     access = Access(sub=client.id, client_id=client.id, client_epoch=client.epoch, audience=aud, scope=scope)
-    return token_answer(parts.minter.access_token(access, time.time()), parts.minter.lifetime, scope)
+    lifetime = parts.minter.lifetime(client.access_token_lifetime)
+    return token_answer(parts.minter.access_token(access, time.time(), lifetime), lifetime, scope)

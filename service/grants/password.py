@@ -40,8 +40,8 @@ async def grant(parts: Parts, client: Client, request: PasswordRequest, caller: 
                 address=caller.address,
                 user_agent=caller.user_agent,
             ),
-            idle=parts.settings.refresh_token_idle,
-            lifetime=parts.settings.session_lifetime,
+            idle=client.idle(parts.settings.refresh_token_idle),
+            lifetime=client.lifetime(parts.settings.session_lifetime),
         )
         if started is not None:
             return session_answer(parts, client, started, aud, scope)
@@ -72,6 +72,6 @@ async def _authenticate(parts: Parts, client: Client, request: PasswordRequest, 
 
 def _still_there(directory: Directory, client: Client) -> Client:
     known = directory.clients.get(client.id)
-    if known is None or known.disabled or known.secret_sha256 != client.secret_sha256:
+    if known is None or known.disabled or not known.proven_as(client):
         raise OAuthError("invalid_client", "the client was changed during the sign-in; authenticate again")
     return known

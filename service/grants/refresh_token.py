@@ -62,7 +62,7 @@ async def grant(
             grace=client.grace(parts.settings.refresh_grace),
             deadline=parts.database.clock.after(caller.arrived, parts.settings.request_deadline),
         ),
-        idle=parts.settings.refresh_token_idle,
+        idle=client.idle(parts.settings.refresh_token_idle),
         revocation_lifetime=parts.settings.revocation_lifetime,
         address=caller.address,
         user_agent=caller.user_agent,

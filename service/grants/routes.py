@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.clients.authentication import Credentials, authenticate, presented, required
+from service.clients.authentication import Credentials, presented, required
 from service.clients.directory import Client
 from service.errors import OAuthError
 from service.grants import client_credentials, password, refresh_token
@@ -61,12 +61,12 @@ async def _grant(parts: Parts, request: Request, parameters: Parameters, asked: 
             # A public client is known by the token that it presents: its signature names the client.
             token = refresh_token.verify(parts, asked)
             credentials = Credentials(token.client_id, None)
-        client = _allowed(await authenticate(parts.directory, credentials), "refresh_token")
+        client = _allowed(await parts.authenticator.authenticate(credentials), "refresh_token")
         token = token or refresh_token.verify(parts, asked)
         return answer(
             await refresh_token.grant(parts, client, token, asked, caller, partial(hung_up, request))
         )
-    client = await authenticate(parts.directory, required(credentials))
+    client = await parts.authenticator.authenticate(required(credentials))
     match asked:
         case PasswordRequest():
             return answer(await password.grant(parts, _allowed(client, "password"), asked, caller))

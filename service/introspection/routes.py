@@ -5,7 +5,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.catalog import LiveCopy
-from service.clients.authentication import authenticate, presented, required
+from service.clients.authentication import Authenticator, presented, required
 from service.clients.directory import Client, Directory
 from service.errors import NO_STORE, OAuthError
 from service.http import FORM, Parameters, answer, authorization, caller_address, read_parameters
@@ -15,7 +15,7 @@ from service.introspection.tokens import Parts, introspected
 from service.routing import PlainRoute
 
 
-def routes(parts: Parts, directory: LiveCopy[Directory]) -> APIRouter:
+def routes(parts: Parts, directory: LiveCopy[Directory], authenticator: Authenticator) -> APIRouter:
     """Return both endpoints."""
 
     async def introspect_token(request: Request) -> Response:
@@ -34,7 +34,7 @@ def routes(parts: Parts, directory: LiveCopy[Directory]) -> APIRouter:
 
     async def _client(request: Request, parameters: Parameters, *, for_tokens: bool = True) -> Client:
         credentials = presented(authorization(request), parameters.one)
-        return await authenticate(directory, required(credentials), for_tokens=for_tokens)
+        return await authenticator.authenticate(required(credentials), for_tokens=for_tokens)
 
     router = APIRouter(route_class=PlainRoute, tags=["tokens"])
     router.post("/introspect", **INTROSPECT)(introspect_token)

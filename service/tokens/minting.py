@@ -30,21 +30,35 @@ class Access:
 class Minter:
     """Signs tokens with the key that is active at that moment."""
 
-    def __init__(self, keys: KeyRingWatcher, issuer: str, access_token_lifetime: timedelta) -> None:
+    def __init__(
+        self,
+        keys: KeyRingWatcher,
+        issuer: str,
+        *,
+        access_token_lifetime: timedelta,
+        max_access_token_lifetime: timedelta,
+    ) -> None:
         self._keys = keys
         self._issuer = issuer
-        self.lifetime = int(access_token_lifetime.total_seconds())
-        """Of an access token, in seconds: `expires_in`."""
+        self._lifetime = int(access_token_lifetime.total_seconds())
+        self._most = int(max_access_token_lifetime.total_seconds())
 
-    def access_token(self, access: Access, now: float) -> str:
-        """Mint an access token, good from `now` (seconds since 1970) for `lifetime`."""
+    def lifetime(self, wanted: timedelta | None) -> int:
+        """Return an access token's lifetime in seconds (`expires_in`) for a client that wants it so; None: the usual.
+
+        Never more than the maximum, even if that was lowered since: revocations are kept no longer.
+        """
+        return self._lifetime if wanted is None else min(int(wanted.total_seconds()), self._most)
+
+    def access_token(self, access: Access, now: float, lifetime: int) -> str:
+        """Mint an access token, good from `now` (seconds since 1970) for `lifetime` seconds."""
         claims: dict[str, object] = {
             "iss": self._issuer,
             "sub": access.sub,
             "client_id": access.client_id,
             "aud": access.audience[0] if len(access.audience) == 1 else access.audience,
             "iat": int(now),
-            "exp": int(now) + self.lifetime,
+            "exp": int(now) + lifetime,
             "jti": str(uuid4()),
             "scope": " ".join(sorted(access.scope)),
             "cep": access.client_epoch,

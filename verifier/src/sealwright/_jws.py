@@ -38,8 +38,8 @@ def verify_signed(
     The key is the one whose kid the header names, and must be bound to the header's `alg`, which must be
     among `algorithms`: `none`, or HS256 with a public key as the secret, can never be (RFC 8725 3.1, 3.2).
     The header's `typ` must be `typ`, in any case and with or without `application/` before it
-    (RFC 7515 4.1.9, RFC 8725 3.11, RFC 9068 4). `crit`, `b64` and all headers that hold a key or point to
-    one are refused, whatever they say.
+    (RFC 7515 4.1.9, RFC 8725 3.11, RFC 9068 4); with an empty `typ`, the header must have none. `crit`, `b64` and
+    all headers that hold a key or point to one are refused, whatever they say.
 
     Raises:
         InvalidToken: too_long (over `max_length` characters), malformed, header, type, algorithm, unknown_key
@@ -85,11 +85,11 @@ def _header(segment: bytes) -> _Header:
     for name in _REFUSED_PARAMETERS:
         if name in members:
             raise InvalidToken("header", f"{name} is not accepted")
-    alg, typ, kid = members.get("alg"), members.get("typ"), members.get("kid")
+    alg, typ, kid = members.get("alg"), members.get("typ", ""), members.get("kid")
     if type(alg) is not str:
         raise InvalidToken("algorithm", "alg is missing or not a string")
     if type(typ) is not str or not typ.isascii():
-        raise InvalidToken("type", "typ is missing or not a media type")
+        raise InvalidToken("type", "typ is not a media type")
     if type(kid) is not str:
         raise InvalidToken("header", "kid is missing or not a string")
     return _Header(alg, typ.lower().removeprefix("application/"), kid)
