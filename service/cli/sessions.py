@@ -1,23 +1,31 @@
 """`sealwright sessions`: who is signed in, and ending that."""
 
+from dataclasses import asdict
+from datetime import datetime, timedelta
 from typing import Annotated
 from uuid import UUID
 
 import typer
 
 from service.account import administration
-from service.cli import given, output
+from service.audit.reading import Filter, last
+from service.cli import asking, given, output, story
 from service.cli.connect import run, run_revoking
+from service.cli.story import Story
 from service.database import Database, Row
-from service.revocation import Revocations
+from service.revocation import Revocations, record
 from service.sessions import reading
 from service.settings import Settings
+from service.tokens import unverified
+from service.users.store import usernames
 
 app = typer.Typer(help="List and revoke sessions.", no_args_is_help=True)
 
 _STORY = ("sid", "username", "client_id", "started_at", "refreshed_at", "generation", "replays")
 _ALIVE = (*_STORY, "expires_at", "address")
 _ENDED = (*_STORY, "ended_at", "end_reason", "alive")
+
+_MOST_EVENTS = 1000
 
 User = Annotated[str | None, typer.Option(metavar="NAME", help="Of this user: username or email address.")]
 
@@ -70,6 +78,67 @@ def revoke(
         return f"Session {session_id} {'is ended' if ended else 'had ended before'}."
 
     output.say(run_revoking(everywhere if user is not None else one))
+
+
+@app.command()
+def why(
+    sid: Annotated[
+        str,
+        typer.Argument(metavar="SID | -", help="The session; -: of the token on stdin, access or refresh."),
+    ],
+    *,
+    as_json: output.Json = False,
+) -> None:
+    """Tell a session's story: how it began, how it went on, when and why it ended, what to tell its user."""
+    wanted = _of_token() if sid == "-" else sid
+    session_id = _session_id(wanted)
+    if session_id is None:
+        output.fail(f"{wanted!r} is no session id; see: sealwright sessions list")
+
+    async def work(
+        settings: Settings, database: Database
+    ) -> tuple[Story | None, list[Row], timedelta, datetime]:
+        async with database.transaction(snapshot=True) as db:
+            events = await last(db, Filter(session_id=session_id), _MOST_EVENTS)
+            row = await reading.story(db, session_id)
+            now = (await record.head(db)).at
+            if row is not None:
+                grace = row["refresh_grace"]
+                grace = settings.refresh_grace if grace is None else grace
+                return story.of_row(row, events, grace, now), events, grace, now
+            if not events:
+                return None, events, settings.refresh_grace, now
+            user_id = events[0]["user_id"]
+            names = await usernames(db, [user_id] if user_id else [])
+            return (
+                story.of_events(str(session_id), events, names.get(user_id)),
+                events,
+                settings.refresh_grace,
+                now,
+            )
+
+    found, events, grace, now = run(work)
+    if found is None:
+        output.fail(
+            f"Nothing is known of session {session_id}: it never was here, or its audit events are over their "
+            "retention. Is this the right deployment?"
+        )
+    if as_json:
+        output.document({**asdict(found), "events": [dict(event) for event in events]})
+        return
+    for paragraph in story.told(found, grace, now):
+        output.line(paragraph)
+
+
+def _of_token() -> str:
+    try:
+        token = unverified.read(asking.token(from_stdin=True))
+    except unverified.NotAToken as error:
+        output.fail(str(error))
+    sid = token.unverified_claims.get("sid")
+    if not isinstance(sid, str):
+        output.fail("The token belongs to no session.")
+    return sid
 
 
 def _session_id(sid: str) -> UUID | None:

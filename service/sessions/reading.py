@@ -57,7 +57,11 @@ _all = Statement(
         sa.or_(sa.bindparam("ended", type_=sa.Boolean), _alive),
     ).limit(sa.bindparam("limit", type_=sa.Integer))
 )
-_story = Statement(_joined.where(sessions.c.id == sa.bindparam("session_id", type_=sa.Uuid)))
+_story = Statement(
+    _joined.add_columns(clients.c.refresh_grace).where(
+        sessions.c.id == sa.bindparam("session_id", type_=sa.Uuid)
+    )
+)
 _owner = Statement(
     sa.select(sessions.c.user_id).where(sessions.c.id == sa.bindparam("session_id", type_=sa.Uuid))
 )
@@ -94,7 +98,7 @@ async def listed(db: Connection, *, username: str | None, ended: bool, limit: in
 
 
 async def story(db: Connection, session_id: UUID) -> Row | None:
-    """Return one session as `listed` has it; None if there is no such session."""
+    """Return one session as `listed` has it, with its client's own grace period; None if there is no such session."""
     return await db.row(_story, session_id=session_id)
 
 
