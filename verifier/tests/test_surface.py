@@ -2,15 +2,23 @@ import re
 import subprocess
 import sys
 from importlib import resources
+from inspect import ismodule
 from pathlib import Path
 
 import sealwright
 
 
 def test_all_names_what_the_package_offers_and_no_more() -> None:
-    offered = {name for name in vars(sealwright) if not name.startswith("_")}
-    assert offered == set(sealwright.__all__)
+    offered = {
+        name for name, value in vars(sealwright).items() if not name.startswith("_") and not ismodule(value)
+    }
+    assert offered | set(sealwright._LOADED_LATER) == set(sealwright.__all__)
     assert sorted(sealwright.__all__) == sealwright.__all__
+
+
+def test_what_is_loaded_later_is_there() -> None:
+    for name in sealwright._LOADED_LATER:
+        assert getattr(sealwright, name).__name__ == name
 
 
 def test_the_package_is_typed() -> None:

@@ -15,6 +15,7 @@ Reason = Literal[
     "audience",
     "expired",
     "not_yet_valid",
+    "revoked",
 ]
 """Why a token was refused; one word a check, in the order in which they are made."""
 
@@ -38,3 +39,19 @@ class InvalidToken(Exception):
 
 class InvalidKey(ValueError):
     """A JWK, or a set of them, is not one that tokens may be verified with. Holds no key material."""
+
+
+class ConfigurationError(ValueError):
+    """A setting does not fit the issuer. The text says which one, and what to set it to."""
+
+
+class Unavailable(Exception):
+    """Whether a token is good cannot be told right now: answer 503, not 401, or clients throw good tokens away.
+
+    `retry_after` is in whole seconds, for the header of this name; `detail` is for the log.
+    """
+
+    def __init__(self, detail: str, *, retry_after: int = 1) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.retry_after = retry_after

@@ -23,6 +23,9 @@ _REFUSED_PARAMETERS = ("crit", "b64", "jku", "jwk", "x5u", "x5c")
 # Headers of one issuer differ by key and kind only: a handful. Forged ones can do no more than push them out.
 _HEADERS_KEPT = 128
 
+MAX_LENGTH = 8192
+"""Characters of a token, by default."""
+
 
 class _Header(NamedTuple):
     alg: str
@@ -31,7 +34,7 @@ class _Header(NamedTuple):
 
 
 def verify_signed(
-    token: str, keys: KeySet, *, typ: str, algorithms: Collection[str], max_length: int = 8192
+    token: str, keys: KeySet, *, typ: str, algorithms: Collection[str], max_length: int = MAX_LENGTH
 ) -> dict[str, object]:
     """Return the payload of a compact JWS whose signature one of `keys` made; no claim in it is checked.
 

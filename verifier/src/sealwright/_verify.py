@@ -81,6 +81,19 @@ def check_registered(
     return Registered(*_registered(payload, issuer, audience, now, leeway))
 
 
+def check_times(token: Registered, *, now: float, leeway: float) -> None:
+    """Check once more whether a token that was good is in time.
+
+    Raises:
+        InvalidToken: expired or not_yet_valid.
+
+    """
+    _check_end(token.exp, now, leeway)
+    if token.nbf is not None:
+        _check_beginning("nbf", token.nbf, now, leeway)
+    _check_beginning("iat", token.iat, now, leeway)
+
+
 # The fields of Registered, in its order. Not a Registered: making a frozen dataclass costs as much as all the
 # checks, and Claims is one already.
 _Registered = tuple[str, str, str, tuple[str, ...], int, int, str, int | None, frozenset[str], str | None]
@@ -96,16 +109,13 @@ def _registered(
     if audience is not None and audience not in aud:
         raise InvalidToken("audience", "aud does not name this audience")
 
-    # Each comparison is written so that a NaN refuses.
     exp = _claims.time(payload, "exp")
-    if not now < exp + leeway:
-        raise InvalidToken("expired", "exp is past")
+    _check_end(exp, now, leeway)
     nbf = _claims.optional_time(payload, "nbf")
-    if nbf is not None and not nbf <= now + leeway:
-        raise InvalidToken("not_yet_valid", "nbf is in the future")
+    if nbf is not None:
+        _check_beginning("nbf", nbf, now, leeway)
     iat = _claims.time(payload, "iat")
-    if not iat <= now + leeway:
-        raise InvalidToken("not_yet_valid", "iat is in the future")
+    _check_beginning("iat", iat, now, leeway)
 
     return (
         iss,
@@ -119,3 +129,14 @@ def _registered(
         _claims.scopes(payload),
         _claims.optional_text(payload, "sid"),
     )
+
+
+# Each comparison is written so that a NaN refuses.
+def _check_end(exp: int, now: float, leeway: float) -> None:
+    if not now < exp + leeway:
+        raise InvalidToken("expired", "exp is past")
+
+
+def _check_beginning(name: str, begins: int, now: float, leeway: float) -> None:
+    if not begins <= now + leeway:
+        raise InvalidToken("not_yet_valid", f"{name} is in the future")

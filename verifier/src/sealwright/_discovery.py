@@ -1,0 +1,90 @@
+"""Where the issuer's endpoints are (RFC 8414), and where they are from here."""
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from sealwright._encoding import parse_object
+from sealwright._errors import ConfigurationError
+
+_WELL_KNOWN = "/.well-known/oauth-authorization-server"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """The addresses to ask, as they are reached from here."""
+
+    jwks: str
+    introspection: str
+    revocations: str
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """The issuer's name, which stands in tokens, and the address that it is reached at.
+
+    They differ in containers: tokens say `http://localhost:8000`, the network says `http://sealwright:8000`.
+
+    Raises:
+        ConfigurationError: one of them is not an absolute http or https URL without query and fragment.
+
+    """
+
+    issuer: str
+    internal_url: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, url in (("issuer", self.issuer), ("internal_url", self.internal_url)):
+            parts = urlsplit(url or "https://none")
+            if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+                raise ConfigurationError(f"{name} must be an http or https URL without query, not {url!r}")
+
+    @property
+    def base(self) -> str:
+        """The address that everything is asked at."""
+        return (self.internal_url or self.issuer).rstrip("/")
+
+    @property
+    def metadata(self) -> str:
+        """The metadata's address: the well-known part goes between host and path (RFC 8414 3.1)."""
+        parts = urlsplit(self.base)
+        return f"{parts.scheme}://{parts.netloc}{_WELL_KNOWN}{parts.path}"
+
+    def reached(self, url: str) -> str:
+        """Return where an endpoint that the metadata names is reached from here."""
+        name = self.issuer.rstrip("/")
+        return f"{self.base}{url[len(name) :]}" if url.startswith(f"{name}/") else url
+
+
+def read_metadata(body: bytes, location: Location) -> Endpoints | None:
+    """Read the metadata, or None if it is none.
+
+    Raises:
+        ConfigurationError: the issuer there goes by another name. Its tokens would all be refused, and taking
+            its word for a name is how one issuer passes for another (RFC 8414 3.3).
+
+    """
+    members = parse_object(body)
+    if members is None:
+        return None
+    match members:
+        case {"issuer": str(issuer), "jwks_uri": str(jwks)}:
+            if issuer != location.issuer:
+                raise ConfigurationError(_mismatch(issuer, location))
+            introspection = members.get("introspection_endpoint")
+            if type(introspection) is not str:
+                introspection = f"{issuer.rstrip('/')}/introspect"
+            return Endpoints(
+                jwks=location.reached(jwks),
+                introspection=location.reached(introspection),
+                revocations=f"{location.base}/revocations",
+            )
+    return None
+
+
+def _mismatch(issuer: str, location: Location) -> str:
+    reached = (
+        f"the issuer at {location.base} calls itself {issuer!r}, this service trusts {location.issuer!r}: "
+    )
+    if issuer.rstrip("/") == location.base:
+        return f"{reached}set issuer={issuer!r}"
+    return f"{reached}set issuer={issuer!r} and internal_url={location.base!r}"

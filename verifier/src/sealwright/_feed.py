@@ -1,0 +1,167 @@
+"""Following the issuer's revocations: a long poll that never ends, and how old what it brought is."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from sealwright._errors import ConfigurationError
+from sealwright._http import IssuerClient, Unreachable, refused
+from sealwright._revocations import Answer, BadAnswer, Revocations, read_answer
+
+log = logging.getLogger("sealwright")
+
+MAX_HELD = 1_000_000
+_MAX_BODY = 256 << 20  # bytes, unpacked: a snapshot of so many
+_MARGIN = (
+    5.0  # seconds that an answer may take beyond the wait that was asked for; later, it is too old to use
+)
+_GATHER = 0.05  # seconds between two polls, so that a thousand revocations are not a thousand answers
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0
+_BIG = 1 << 18  # bytes; a larger answer is read in a thread, or requests would wait for it
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """When the last answer came, by both clocks, and how old the issuer said that its news were by then."""
+
+    monotonic: float
+    wall: float
+    age: float
+
+    def age_at(self, monotonic: float, wall: float) -> float:
+        """Return the news' age in seconds, by the clock that went further: one stands still in a sleeping machine."""
+        return self.age + max(monotonic - self.monotonic, wall - self.wall)
+
+
+class Feed:
+    """The revocations in force, followed in the background."""
+
+    def __init__(
+        self,
+        client: IssuerClient,
+        *,
+        leeway: float,
+        wait: float,
+        clock: Callable[[], float],
+        ban: Callable[[str], None],
+    ) -> None:
+        self._client = client
+        self._leeway = leeway
+        self._wait = wait
+        self._clock = clock
+        self._ban = ban
+        self._cursor: str | None = None
+        self._heard: Heard | None = None
+        self.revocations = Revocations(leeway)
+        self.answers = 0
+        self.failures = 0
+        self.problem: str | None = "not heard yet"
+
+    @property
+    def age(self) -> float:
+        """Seconds since the issuer had last seen its record, as far as is known here; infinite before the first."""
+        heard = self._heard
+        return float("inf") if heard is None else heard.age_at(time.monotonic(), self._clock())
+
+    async def follow(self, heard: Callable[[ConfigurationError | None], None]) -> None:
+        """Poll until cancelled; tell after every answer and every failure."""
+        failed = 0
+        while True:
+            problem: ConfigurationError | None = None
+            try:
+                await self.poll()
+                pause, failed = _GATHER, 0
+            except (Unreachable, BadAnswer, ConfigurationError) as failure:
+                self.failures += 1
+                if self.problem is None:
+                    log.warning("the revocation feed is lost: %s", failure)
+                self.problem = str(failure)
+                problem = failure if isinstance(failure, ConfigurationError) else None
+                pause = min(_FIRST_PAUSE * 2**failed, _LONGEST_PAUSE) * random.uniform(0.5, 1)  # noqa: S311  # jitter
+                failed = min(failed + 1, 10)
+            heard(problem)
+            await asyncio.sleep(pause)
+
+    async def poll(self) -> None:
+        """Ask once: at first for everything, then for what is new, as soon as there is something.
+
+        Raises:
+            Unreachable: no answer, or none in time.
+            BadAnswer: it cannot be used; nothing of it was.
+            ConfigurationError: the issuer does not let this client read the feed.
+
+        """
+        url = (await self._client.endpoints()).revocations
+        wait = 0.0
+        if self._cursor is not None:
+            wait = self._wait
+            url = f"{url}?{urlencode({'after': self._cursor, 'wait': f'{wait:g}'})}"
+        asked, asked_wall = time.monotonic(), self._clock()
+        reply = await self._client.send(
+            "GET",
+            url,
+            authenticate=True,
+            within=wait + _MARGIN + (25 if wait == 0 else 0),
+            max_body=_MAX_BODY,
+        )
+        if reply.status != 200:
+            refused(reply, "the revocation feed")
+            if reply.status == 400:
+                self._cursor = None  # one that this issuer does not know any more: begin anew
+            raise Unreachable(f"{url.partition('?')[0]} answered {reply.status}")
+        if wait and max(time.monotonic() - asked, self._clock() - asked_wall) > wait + _MARGIN:
+            raise Unreachable("an answer of the feed came too late to be used")
+        heard = time.monotonic(), self._clock()
+        issuer = self._client.location.issuer
+        if len(reply.body) > _BIG:
+            answer, fresh = await asyncio.to_thread(self._read, reply.body, issuer)
+        else:
+            answer, fresh = self._read(reply.body, issuer)
+        self._take(answer, fresh, Heard(*heard, answer.age))
+        if wait and not answer.revocations and heard[0] - asked < wait / 2:
+            await asyncio.sleep(
+                min(1.0, wait / 2)
+            )  # an issuer that does not wait must not be asked without end
+
+    def take(self, answer: Answer) -> None:
+        """Take an answer over that has just come.
+
+        Raises:
+            BadAnswer: there are more revocations than can be held.
+
+        """
+        heard = Heard(time.monotonic(), self._clock(), answer.age)
+        self._take(answer, self._fresh(answer), heard)
+
+    def _read(self, body: bytes, issuer: str) -> tuple[Answer, Revocations | None]:
+        answer = read_answer(body, issuer)
+        return answer, self._fresh(answer)
+
+    def _fresh(self, answer: Answer) -> Revocations | None:
+        held = 0 if answer.snapshot else len(self.revocations)
+        if held + len(answer.revocations) > MAX_HELD:
+            raise BadAnswer(f"more than {MAX_HELD} revocations are in force")
+        if not answer.snapshot:
+            return None
+        fresh = Revocations(self._leeway)
+        fresh.put(answer.revocations)
+        return fresh
+
+    def _take(self, answer: Answer, fresh: Revocations | None, heard: Heard) -> None:
+        if fresh is None:
+            self.revocations.put(answer.revocations)
+        else:
+            self.revocations = fresh  # everything in one step
+        self.revocations.sweep(heard.wall)
+        for entry in answer.revocations:
+            if entry.kind == "kid":
+                self._ban(entry.subject)
+        self._cursor, self._heard = answer.cursor, heard
+        self.answers += 1
+        if self.problem is not None:
+            log.info("the revocation feed is followed: %d in force", len(self.revocations))
+        self.problem = None
