@@ -1,6 +1,14 @@
+import asyncio
 import base64
+import gzip
 import json
-from collections.abc import Callable, Mapping
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
@@ -8,6 +16,9 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from sealwright import Algorithm, Expectations, Key, KeySet
+from sealwright.testing import Issuer
+from sealwright.testing import issuer as issuer  # noqa: PLC0414  # the fixtures, as their users have them
+from sealwright.testing import issuer_key as issuer_key  # noqa: PLC0414
 
 ISSUER = "https://auth.example.com"
 AUDIENCE = "https://orders.example.com"
@@ -119,3 +130,118 @@ def payload() -> Claim:
 @pytest.fixture
 def expect() -> Expectations:
     return Expectations(issuer=ISSUER, audience=AUDIENCE)
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class Served:
+    """An issuer behind a real socket, which can be closed and opened again on the same port."""
+
+    def __init__(self, key: rsa.RSAPrivateKey) -> None:
+        self.answers: dict[str, tuple[int, bytes]] = {}
+        """What is answered on a path instead of what the issuer would."""
+        self._server = self._listen(0)
+        self.port = self._server.server_address[1]
+        self.issuer = Issuer(f"http://127.0.0.1:{self.port}", AUDIENCE, private_key=key)
+        self._start()
+
+    def _listen(self, port: int) -> ThreadingHTTPServer:
+        return _Server(("127.0.0.1", port), partial(_Handler, self))
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        self.open = True
+        self._thread.start()
+
+    def stop(self) -> None:
+        self.open = False
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def start(self) -> None:
+        self._server = self._listen(self.port)
+        self._start()
+
+    def settings(self, **more: Any) -> dict[str, Any]:
+        """What a Verifier over the network is made with."""
+        made = self.issuer
+        return {
+            "issuer": made.url,
+            "audience": AUDIENCE,
+            "client_id": made.client_id,
+            "client_secret": made.client_secret,
+            "clock": made.clock,
+            **more,
+        }
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = False
+    allow_reuse_address = True
+    request_queue_size = 128
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = 0.5  # so that idle connections do not hold up the end
+
+    def __init__(self, served: Served, *connection: Any) -> None:
+        self._served = served
+        super().__init__(*connection)
+
+    def do_GET(self) -> None:
+        issuer = self._served.issuer
+        wait = float(dict(parse_qsl(self.path.partition("?")[2])).get("wait", "0"))
+        until = time.monotonic() + wait
+        while time.monotonic() < until and self._served.open and not issuer.has_news(self.path):
+            time.sleep(0.005)
+        if not self._served.open:
+            self.close_connection = True
+            return
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        status, cache, answer = issuer.reply(
+            self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, body
+        )
+        status, answer = self._served.answers.get(self.path.partition("?")[0], (status, answer))
+        if "gzip" in self.headers.get("Accept-Encoding", ""):
+            answer = gzip.compress(answer)
+        self.send_response(status)
+        for name, value in {
+            "Content-Type": "application/json",
+            "Content-Encoding": "gzip",
+            "Cache-Control": cache,
+            "Content-Length": str(len(answer)),
+        }.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(answer)
+
+    do_POST = do_GET  # noqa: N815  # the standard library's name
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def served(issuer_key: rsa.RSAPrivateKey) -> Iterator[Served]:
+    made = Served(issuer_key)
+    yield made
+    if made.open:
+        made.stop()
+
+
+@pytest.fixture
+def until() -> Callable[..., Awaitable[None]]:
+    """Look again and again, with a bound, until it is true."""
+
+    async def wait(true: Callable[[], bool], what: str, within: float = 20) -> None:
+        deadline = time.monotonic() + within
+        while not true():
+            assert time.monotonic() < deadline, f"not within {within} s: {what}"
+            await asyncio.sleep(0.005)
+
+    return wait

@@ -34,7 +34,7 @@ from sealwright._revocations import Revocations, read_answer
 from sealwright._verifier import Options, Verifier
 from sealwright._verify import Expectations, verify
 
-__all__ = ["Clock", "Issuer", "issuer"]
+__all__ = ["Clock", "Issuer", "issuer", "issuer_key"]
 
 _GRACE = 30.0  # seconds
 _LOOK = 0.005  # seconds between two looks of a waiting poll
@@ -63,8 +63,9 @@ class _SigningKey:
     private: Any
 
     @classmethod
-    def new(cls, algorithm: Algorithm) -> "_SigningKey":
-        private: Any
+    def new(cls, algorithm: Algorithm, private: Any = None) -> "_SigningKey":
+        if private is not None:
+            return cls(Key.from_public_key(private.public_key(), algorithm), private)
         match algorithm:
             case "EdDSA":
                 private = ed25519.Ed25519PrivateKey.generate()
@@ -101,6 +102,7 @@ class Issuer:
     """Speaks what a resource service needs of Sealwright: metadata, keys, revocations, introspection, tokens.
 
     Verifiers that it made hear of a change at once; others, by `transport`, as they would over a network.
+    `private_key` is its first key, if making one for each test takes too long.
     """
 
     def __init__(
@@ -109,6 +111,7 @@ class Issuer:
         audience: str = "https://service.example.com",
         *,
         algorithm: Algorithm = "RS256",
+        private_key: rsa.RSAPrivateKey | None = None,
     ) -> None:
         self.url = url
         self.audience = audience
@@ -116,8 +119,10 @@ class Issuer:
         self.client_id, self.client_secret = "resource", secrets.token_urlsafe(16)
         self.requests: Counter[str] = Counter()
         """How often each path was asked for."""
+        self.behind = 0.0
+        """How many seconds ago the issuer saw its record, as its feed says."""
         self._algorithm: Algorithm = algorithm
-        self._keys = [_SigningKey.new(algorithm)]
+        self._keys = [_SigningKey.new(algorithm, private_key)]
         self._timeline = secrets.token_hex(4)
         self._record: list[dict[str, object]] = []
         self._reachable = True
@@ -298,7 +303,7 @@ class Issuer:
             "issuer": self.url,
             "snapshot": not known,
             "cursor": self._cursor,
-            "seen_at": now,
+            "seen_at": now - self.behind,
             "now": now,
             "revocations": self._record[int(number) if known else 0 :],
         }
@@ -356,7 +361,13 @@ class Issuer:
         return f"{message}.{base64url_encode(key.sign(message.encode()))}"
 
 
+@pytest.fixture(scope="session")
+def issuer_key() -> rsa.RSAPrivateKey:
+    """Make the key that the issuers of all tests begin with; one for all, because it takes a while."""
+    return rsa.generate_private_key(65537, 2048)
+
+
 @pytest.fixture
-def issuer() -> Issuer:
+def issuer(issuer_key: rsa.RSAPrivateKey) -> Issuer:
     """Make an issuer of the test's own."""
-    return Issuer()
+    return Issuer(private_key=issuer_key)
