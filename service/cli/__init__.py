@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from service.cli import audit, clients, dev, keys, resources, roles, serve, sessions, token, users
+from service.cli import audit, clients, dev, keys, resources, roles, seed, serve, sessions, token, users
 
 app = typer.Typer(
     name="sealwright",
@@ -19,6 +19,7 @@ app.command()(serve.serve)
 app.command()(serve.migrate)
 app.command()(serve.settings)
 app.command()(audit.audit)
+app.command(name="demo")(seed.add)
 app.add_typer(keys.app, name="keys")
 app.add_typer(users.app, name="users")
 app.add_typer(roles.app, name="roles")

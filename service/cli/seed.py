@@ -1,14 +1,29 @@
 """Puts the demo into a development database. What is there already is left as it is."""
 
 from service.catalog import changed
-from service.cli import demo
-from service.cli.connect import opened
+from service.cli import demo, output
+from service.cli.connect import opened, run
 from service.clients import store as clients
-from service.database import Connection
-from service.settings import Settings
+from service.database import Connection, Database
+from service.settings import PREFIX, Settings
 from service.users import roles
 from service.users import store as users
 from service.users.passwords import Passwords
+
+
+def add() -> None:
+    """Add the demo's users and clients, whose passwords everybody knows. In development mode only."""
+
+    async def work(settings: Settings, _: Database) -> None:
+        if not settings.development:
+            output.fail(
+                "The demo's passwords are known to everybody: it is for development mode only "
+                f"({PREFIX}ENVIRONMENT=development)."
+            )
+        await seed(settings)
+
+    run(work)
+    output.say(f"{demo.ALICE.username} can sign in through {demo.APP.client_id}; see README.md.")
 
 
 async def seed(settings: Settings) -> None:
