@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from service import errors, grants, health, metadata, schema
+from service.account import joining
 from service.account import routes as account
 from service.account.bearer import BearerGate
 from service.audit import SignInFailures
@@ -132,6 +133,7 @@ def build(settings: Settings) -> FastAPI:
         )
     )
     app.include_router(account.routes(settings, database, revocations, passwords, gate))
+    app.include_router(joining.routes(settings, database, passwords))
     app.include_router(front_routes())
     app.include_router(health.routes(database, revocations, keys, drain))
     return app

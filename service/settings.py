@@ -239,6 +239,16 @@ class Settings(BaseSettings):
     )
     password_min_length: int = Field(8, ge=1, le=128, description="The shortest password that can be set.")
 
+    registration: Literal["off", "open"] = Field(
+        "off", description="`open`: anybody may make themselves a user, at POST /users."
+    )
+    registration_roles: Names = Field(
+        (), description="What roles those users have, e.g. buyer,reader; none unless named here."
+    )
+    self_deletion: Literal["off", "on"] = Field(
+        "off", description="Whether users may delete their own account: DELETE /me, with their password."
+    )
+
     session_retention: Duration = Field(
         timedelta(days=7), description="How long the row of a session that is over is kept for its story."
     )

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support.actors import Actors, add_test_roles
+from tests.support.actors import READER, Actors, add_test_roles
 from tests.support.client import Api
 from tests.support.deployment import Deployment, Server, drop_database, new_database
 from tests.support.servers import running
@@ -81,6 +81,14 @@ def deployment(
 def server(deployment: Deployment) -> Iterator[Server]:
     """The deployment's two workers."""
     with deployment.serving(workers=2) as running_server:
+        yield running_server
+
+
+@pytest.fixture(scope="session")
+def welcoming(deployment: Deployment) -> Iterator[Server]:
+    """A worker of the deployment that lets users come and go by themselves: what is off by default."""
+    open_to_all = deployment.having(registration="open", registration_roles=READER, self_deletion="on")
+    with open_to_all.serving(workers=1) as running_server:
         yield running_server
 
 

@@ -15,6 +15,8 @@ from service.sessions.ending import end_in, end_others_in, end_rows_in, is_live_
 from service.users import store as users
 from service.users.store import Raised, User
 
+_NOTHING_LEFT = Raised(dead_below=None)
+
 
 class _TooLate(Exception):
     """Rolls back a change that its session did not live to see."""
@@ -121,6 +123,39 @@ async def set_roles(
             return False
         revoking.revoke(Revocation("sub", str(user_id), "roles_changed", lifetime, raised.dead_below))
         await audit.record(revoking.db, "user.roles_changed", user_id=user_id, detail=" ".join(roles))
+    return True
+
+
+async def delete_user(
+    revocations: Revocations,
+    user_id: UUID,
+    lifetime: timedelta,
+    *,
+    proved: tuple[User, UUID] | None = None,
+    address: str | None = None,
+) -> bool:
+    """Delete a user with everything of theirs; every session is ended, every token dead.
+
+    What stays is the story, by the id alone. False, and nothing is done: there is no such user, or, where the
+    user asked for it and has `proved` to be the one that was read, through that session, one of both has changed
+    since then.
+    """
+    try:
+        async with revocations.transaction() as revoking:
+            found = await users.held(revoking.db, user_id)
+            if found is None:
+                return False
+            if proved is not None:
+                user, session_id = proved
+                if found.disabled or found.epoch != user.epoch or not found.has_password_of(user):
+                    return False
+                await _require_live(revoking, session_id)
+            # First, so that their ends are told; then the row takes theirs along.
+            await _end_all(revoking, user_id, _NOTHING_LEFT, "user_deleted", lifetime)
+            await users.delete(revoking.db, user_id)
+            await audit.record(revoking.db, "user.deleted", user_id=user_id, address=address)
+    except _TooLate:
+        return False
     return True
 
 

@@ -26,6 +26,13 @@ _TIME = {"type": "string", "format": "date-time"}
 _STRINGS = {"type": "array", "items": STRING}
 _MAYBE = {"type": ["string", "null"]}
 
+_BODY: dict[int | str, dict[str, Any]] = {
+    413: problem(413, "Content Too Large", "the body is too large"),
+    415: problem(
+        415, "Unsupported Media Type", "the body must be application/json; set Content-Type to say so"
+    ),
+}
+
 ME: dict[str, Any] = {
     "summary": "Who am I?",
     "responses": {
@@ -65,6 +72,46 @@ ME: dict[str, Any] = {
     "openapi_extra": _SECURITY,
 }
 
+REGISTER: dict[str, Any] = {
+    "summary": "Make me a user",
+    "description": "Exists where the deployment allows it. Signing in is the next step, at /token. 409 tells that the "
+    "username or the email address is taken, never which of them.",
+    "status_code": 201,
+    "responses": {
+        201: json_answer(
+            "Registered",
+            members("sub", "username", "email", sub=STRING, username=STRING, email=_MAYBE),
+            {
+                "sub": "6f1c0c1e-7b1e-4d5a-9d58-0d7c5a0d9b11",
+                "username": "carol",
+                "email": "carol@example.com",
+            },
+        ),
+        400: problem(400, "Bad Request", "the new password is too short: it takes at least 8 characters"),
+        409: problem(409, "Conflict", "this username or email address is taken"),
+        **_BODY,
+        503: _AWAY,
+    },
+    "openapi_extra": form(
+        {
+            "username": STRING,
+            "password": {**STRING, "format": "password"},
+            "email": {**STRING, "format": "email"},
+        },
+        ["username", "password"],
+        {
+            "register": {
+                "value": {
+                    "username": "carol",
+                    "password": "correct horse battery staple",
+                    "email": "carol@example.com",
+                }
+            }
+        },
+        JSON,
+    ),
+}
+
 CHANGE_PASSWORD: dict[str, Any] = {
     "summary": "Change the password",
     "description": "Needs the present one. Ends every other session of the user; this one goes on.",
@@ -76,10 +123,7 @@ CHANGE_PASSWORD: dict[str, Any] = {
         **_BEARER,
         403: problem(403, "Forbidden", "current_password is wrong"),
         409: problem(409, "Conflict", "the account changed at the same moment; sign in and try again"),
-        413: problem(413, "Content Too Large", "the body is too large"),
-        415: problem(
-            415, "Unsupported Media Type", "the body must be application/json; set Content-Type to say so"
-        ),
+        **_BODY,
     },
     "openapi_extra": {
         **_SECURITY,
@@ -94,6 +138,31 @@ CHANGE_PASSWORD: dict[str, Any] = {
                     "value": {"current_password": "wonderland", "new_password": "through the looking-glass"}
                 }
             },
+            JSON,
+        ),
+    },
+}
+
+DELETE_ME: dict[str, Any] = {
+    "summary": "Delete my account",
+    "description": "Needs the present password. Every session and token ends, and the account is gone for good; a new "
+    "one of the same name is another user. Exists where the deployment allows it.",
+    "status_code": 204,
+    "responses": {
+        **_NOTHING,
+        **{
+            code: response
+            for code, response in CHANGE_PASSWORD["responses"].items()
+            if code not in {200, 400}
+        },
+        400: problem(400, "Bad Request", "the member current_password is needed"),
+    },
+    "openapi_extra": {
+        **_SECURITY,
+        **form(
+            {"current_password": {**STRING, "format": "password"}},
+            ["current_password"],
+            {"delete": {"value": {"current_password": "wonderland"}}},
             JSON,
         ),
     },

@@ -5,6 +5,8 @@ What is refused is a `NotAllowed`, in words for the operator.
 
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Literal
 from uuid import UUID
 
 import asyncpg
@@ -62,6 +64,61 @@ async def add_user(
         )
     await audit.record(db, "user.added", user_id=user_id, detail=" ".join(roles) or None)
     return user_id
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A registration that did not happen; the words are for whoever asked."""
+
+    why: Literal["taken", "malformed"]
+    words: str
+
+
+async def check_sign_up(db: Connection, username: str, email: str | None) -> Refused | None:
+    """Say early, before a password is hashed, why `sign_up` would refuse; None if it would not."""
+    taken = await store.by_name(db, username) or (email and await store.by_name(db, email))
+    return _IN_PUBLIC["uq_users_username"] if taken else None
+
+
+async def sign_up(
+    db: Connection,
+    *,
+    username: str,
+    email: str | None,
+    password_hash: str,
+    roles: Sequence[str],
+    address: str | None,
+) -> UUID | Refused:
+    """Add a user who asked for it; the constraints decide, whatever was looked at before. Return the id.
+
+    Raises:
+        NotAllowed: the roles, which the caller did not choose, do not exist.
+    """
+    await check_roles(db, roles)
+    try:
+        async with db.transaction():
+            user_id = await store.add(
+                db, username=username, email=email, password_hash=password_hash, roles=roles
+            )
+    except asyncpg.IntegrityConstraintViolationError as error:
+        refused = _IN_PUBLIC.get(error.constraint_name or "")
+        if refused is None:
+            raise
+        return refused
+    await audit.record(db, "user.registered", user_id=user_id, address=address)
+    return user_id
+
+
+# One answer for a name and an address that are taken: who asks is told no more than that this will not do.
+_TAKEN = Refused("taken", "this username or email address is taken")
+_IN_PUBLIC = {
+    "uq_users_username": _TAKEN,
+    "uq_users_email": _TAKEN,
+    "ck_users_username": Refused(
+        "malformed", "a username is 1 to 64 characters, without @ and control characters"
+    ),
+    "ck_users_email": Refused("malformed", "an email address has one @ with something before and after it"),
+}
 
 
 async def add_client(db: Connection, new: clients.NewClient) -> None:

@@ -8,8 +8,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.account import administration as change
-from service.account.bearer import BearerGate
-from service.account.documentation import CHANGE_PASSWORD, END_SESSION, LOGOUT, LOGOUT_ALL, ME, SESSIONS
+from service.account.bearer import Bearer, BearerGate
+from service.account.documentation import (
+    CHANGE_PASSWORD,
+    DELETE_ME,
+    END_SESSION,
+    LOGOUT,
+    LOGOUT_ALL,
+    ME,
+    SESSIONS,
+)
 from service.database import Database, Row
 from service.errors import BearerError, Problem
 from service.http import answer, caller_address, nothing, read_json
@@ -29,6 +37,8 @@ def routes(
     account = Account(settings, database, revocations, passwords, gate)
     router = APIRouter(route_class=PlainRoute, tags=["account"])
     router.get("/me", **ME)(account.me)
+    if settings.self_deletion == "on":
+        router.delete("/me", **DELETE_ME)(account.delete_me)
     router.post("/me/password", **CHANGE_PASSWORD)(account.change_password)
     router.get("/sessions", **SESSIONS)(account.sessions)
     router.delete("/sessions/{sid}", **END_SESSION)(account.end_session)
@@ -75,10 +85,7 @@ class Account:
             self.passwords.check_new(new)
         except WeakPassword as error:
             raise Problem(str(error), status=400) from None
-        user = await _user(self.database, bearer.user_id)
-        right, _ = await self.passwords.verify(present, user.password_hash)
-        if not right:
-            raise Problem("current_password is wrong", status=403, detail=f"user {user.id}")
+        user = await self._proved(bearer, present)
         ended = await change.change_password(
             self.revocations,
             user,
@@ -88,8 +95,26 @@ class Account:
             address=caller_address(request),
         )
         if ended is None:
-            raise Problem("the account changed at the same moment; sign in and try again", status=409)
+            raise Problem(_CHANGED, status=409)
         return answer({"sessions_ended": ended})
+
+    async def delete_me(self, request: Request) -> Response:
+        """Delete the user, with everything of theirs."""
+        bearer = await self.gate.admit(request)
+        present = (await read_json(request)).get("current_password")
+        if present is None:
+            raise Problem("the member current_password is needed", status=400)
+        user = await self._proved(bearer, present)
+        deleted = await change.delete_user(
+            self.revocations,
+            user.id,
+            self.settings.revocation_lifetime,
+            proved=(user, bearer.session_id),
+            address=caller_address(request),
+        )
+        if not deleted:
+            raise Problem(_CHANGED, status=409)
+        return nothing()
 
     async def sessions(self, request: Request) -> Response:
         """List the user's live sessions."""
@@ -137,6 +162,16 @@ class Account:
             address=caller_address(request),
         )
         return nothing()
+
+    async def _proved(self, bearer: Bearer, password: str) -> User:
+        user = await _user(self.database, bearer.user_id)
+        right, _ = await self.passwords.verify(password, user.password_hash)
+        if not right:
+            raise Problem("current_password is wrong", status=403, detail=f"user {user.id}")
+        return user
+
+
+_CHANGED = "the account changed at the same moment; sign in and try again"
 
 
 async def _user(database: Database, user_id: UUID) -> User:

@@ -19,6 +19,8 @@ Event = Literal[
     "sign_in.failed",
     "token.revoked",
     "user.added",
+    "user.registered",
+    "user.deleted",
     "user.disabled",
     "user.enabled",
     "user.roles_changed",

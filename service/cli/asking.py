@@ -34,6 +34,14 @@ def token(*, from_stdin: bool) -> str:
     return _prompted("Token", twice=False).strip()
 
 
+def consent(question: str, *, option: str) -> None:
+    """Go on only if a person says yes; `option` says so where there is no terminal."""
+    if not sys.stdin.isatty():
+        output.fail(f"There is no terminal to ask on: if you are sure, give {option}.")
+    if not typer.confirm(question, err=True):
+        output.fail("Nothing was done.")
+
+
 def line() -> str:
     """Return the line on stdin."""
     text = _decoded(sys.stdin.buffer.readline(_MAX)).removesuffix("\n").removesuffix("\r")

@@ -17,7 +17,7 @@ from service.users import store
 from service.users.passwords import Passwords
 from service.users.store import User
 
-app = typer.Typer(help="Add, change, disable and list users.", no_args_is_help=True)
+app = typer.Typer(help="Add, change, disable, delete and list users.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="The username or the email address.")]
 
@@ -95,6 +95,31 @@ def enable(name: Name) -> None:
     """Let a user sign in again. What was made before stays dead."""
     username, done = _change(name, administration.enable_user)
     output.say(f"{username} may sign in again." if done else f"{username} is enabled already.")
+
+
+@app.command()
+def delete(
+    name: Name,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete a user for good: every session ended, every token dead, everything stored of the user gone.
+
+    Audit events stay until they are too old; they have the id, and no name or email address.
+    """
+
+    async def look(_: Settings, database: Database) -> User:
+        return await given.user(database, name)
+
+    async def work(settings: Settings, _: Database, revocations: Revocations) -> bool:
+        return await administration.delete_user(revocations, user.id, settings.revocation_lifetime)
+
+    user = run(look)
+    if not yes:
+        asking.consent(f"Delete {user.username} for good?", option="--yes")
+    if not run_revoking(work):
+        output.fail(f"{user.username} is gone already.")
+    output.say(f"Deleted {user.username} ({user.id}): every session is ended, every token refused.")
 
 
 @app.command(name="password")

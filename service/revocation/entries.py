@@ -18,6 +18,7 @@ Reason = Literal[
     "password_reset",
     "roles_changed",
     "user_disabled",
+    "user_deleted",
     "user_enabled",  # supersedes user_disabled: what was made before stays dead
     "client_disabled",
     "client_enabled",

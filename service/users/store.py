@@ -27,6 +27,10 @@ class User:
     disabled: bool
     created_at: datetime
 
+    def has_password_of(self, other: "User") -> bool:
+        """Whether nobody has set another password since `other` was read; a mere rehash is none."""
+        return self.password_changed_at == other.password_changed_at
+
 
 @dataclass(frozen=True, slots=True)
 class Raised:
@@ -51,6 +55,7 @@ _columns = (
 # A username has no @ in it, so one look-up serves both and nobody is named like another's email.
 _by_name = Statement(sa.select(*_columns).where(sa.or_(users.c.username == _name, users.c.email == _name)))
 _by_id = Statement(sa.select(*_columns).where(users.c.id == _id))
+_held = Statement(sa.select(*_columns).where(users.c.id == _id).with_for_update())
 _all = Statement(
     sa.select(*_columns).order_by(users.c.username).limit(sa.bindparam("limit", type_=sa.Integer))
 )
@@ -111,6 +116,7 @@ _set_roles = Statement(
     .where(users.c.id == _id)
     .returning(_dead_below)
 )
+_delete = Statement(sa.delete(users).where(users.c.id == _id))
 _known_roles = Statement(
     sa.select(roles.c.name).where(roles.c.name == sa.any_(sa.bindparam("names", type_=TextArray)))
 )
@@ -129,6 +135,16 @@ async def by_name(db: Connection, name: str) -> User | None:
 async def by_id(db: Connection, user_id: UUID) -> User | None:
     """Find a user by id."""
     return _user(await db.row(_by_id, user_id=user_id))
+
+
+async def held(db: Connection, user_id: UUID) -> User | None:
+    """Find a user by id, and let nobody sign in as it or change it until this transaction is over."""
+    return _user(await db.row(_held, user_id=user_id))
+
+
+async def delete(db: Connection, user_id: UUID) -> None:
+    """Delete a user's row, and with it the rows of its sessions."""
+    await db.rows(_delete, user_id=user_id)
 
 
 async def usernames(db: Connection, user_ids: Collection[UUID]) -> dict[UUID, str]:
