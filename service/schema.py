@@ -32,15 +32,21 @@ def revisions() -> tuple[str, ...]:
     return tuple(sorted((file.name[:4] for file in migrations().glob("versions/[0-9]*.py")), reverse=True))
 
 
+async def revision(db: Connection) -> str | None:
+    """Return the revision that the database is at; None if it is empty."""
+    try:
+        found: str | None = await db.value(_revision)
+    except asyncpg.UndefinedTableError:
+        return None
+    return found
+
+
 async def problem(db: Connection) -> str | None:
     """Say why this database's schema is too old for this release; None if it is not.
 
     A newer one is fine: a migration never breaks the release before it.
     """
-    try:
-        found = await db.value(_revision)
-    except asyncpg.UndefinedTableError:
-        found = None
+    found = await revision(db)
     if found is None:
         return "the database is empty. Run: sealwright migrate"
     if found in revisions()[1:]:

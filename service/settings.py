@@ -318,6 +318,33 @@ class KeySettings(BaseSettings):
         return self
 
 
+class PostgresSettings(BaseSettings):
+    """What reaching Postgres needs of `Settings`."""
+
+    model_config = Settings.model_config
+
+    database_url: SecretStr = _same("database_url")
+    database_pool_size: int = _same("database_pool_size")
+    workers: int = _same("workers")
+
+
+class RedisSettings(BaseSettings):
+    """What reaching Redis needs of `Settings`."""
+
+    model_config = Settings.model_config
+
+    redis_url: SecretStr = _same("redis_url")
+    redis_namespace: str = _same("redis_namespace")
+
+
+class IssuerSettings(BaseSettings):
+    """What finding the issuer needs of `Settings`."""
+
+    model_config = Settings.model_config
+
+    issuer: str = _same("issuer")
+
+
 class _Deployment(BaseSettings):
     """What points at one deployment, whatever it says."""
 
@@ -370,6 +397,11 @@ def load(**overrides: object) -> Settings:
 def load_for_keys(**overrides: object) -> KeySettings:
     """Read what the keys commands need, and nothing that they do not. Raises as `load`."""
     return _read(KeySettings, overrides)
+
+
+def read_part(kind: type[_AnySettings]) -> _AnySettings:
+    """Read one part of the settings, whatever may be wrong with the others. Raises as `load`."""
+    return _read(kind, {})
 
 
 def deployment() -> list[str]:

@@ -4,7 +4,20 @@ import sys
 
 import typer
 
-from service.cli import audit, clients, dev, keys, resources, roles, seed, serve, sessions, token, users
+from service.cli import (
+    audit,
+    clients,
+    dev,
+    doctor,
+    keys,
+    resources,
+    roles,
+    seed,
+    serve,
+    sessions,
+    token,
+    users,
+)
 
 app = typer.Typer(
     name="sealwright",
@@ -20,6 +33,7 @@ app.command()(serve.migrate)
 app.command()(serve.settings)
 app.command()(audit.audit)
 app.command(name="demo")(seed.add)
+app.command()(doctor.doctor)
 app.add_typer(keys.app, name="keys")
 app.add_typer(users.app, name="users")
 app.add_typer(roles.app, name="roles")

@@ -117,9 +117,9 @@ class Deployment:
         asyncio.run(seed(self.settings))
 
     @contextmanager
-    def serving(self, workers: int = 2) -> Iterator[Server]:
+    def serving(self, workers: int = 2, port: int | None = None) -> Iterator[Server]:
         """Run `sealwright serve` until the end of the block; it must end by itself when asked to."""
-        port = free_port()
+        port = port or free_port()
         log = self.directory / f"serve-{port}.log"
         with log.open("wb") as out:
             process = subprocess.Popen(
