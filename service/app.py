@@ -1,17 +1,21 @@
 """The service, wired on one screen."""
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from service import errors, grants, health, metadata, schema
+from service import errors, grants, health, metadata, monitoring, schema
 from service.account import joining
 from service.account import routes as account
 from service.account.bearer import BearerGate
 from service.audit import SignInFailures
+from service.board import take_seat
 from service.catalog import LiveCopy
 from service.clients import directory as clients
 from service.clients.authentication import Authenticator
@@ -26,6 +30,9 @@ from service.grants import routes as token_routes
 from service.introspection import routes as introspection
 from service.introspection.tokens import Parts as IntrospectionParts
 from service.janitor import Janitor
+from service.metrics import Exposition, Metrics
+from service.monitoring import Gauges
+from service.observation import AccessLog, Observed
 from service.processes import end_with_parent
 from service.revocation import Revocations
 from service.settings import Settings, load
@@ -35,24 +42,29 @@ from service.users import roles as user_roles
 from service.users.passwords import Passwords
 
 
-def create() -> FastAPI:
+def create(counts: Path) -> FastAPI:
     """Build the app from the environment: what `sealwright serve` runs in each worker."""
-    return build(load())
+    return build(load(), counts)
 
 
-def build(settings: Settings) -> FastAPI:
-    """Build the app. No connection is opened before its lifespan begins."""
+def build(settings: Settings, counts: Path) -> FastAPI:
+    """Build the app. No connection is opened before its lifespan begins.
+
+    `counts` is a directory where the workers of one `sealwright serve` keep what they count.
+    """
+    metrics = Metrics(take_seat(counts))
     database = Database(
         settings.database_url.get_secret_value(),
         size=settings.database_pool_size,
         timeout=settings.database_timeout,
+        waited=metrics.pool_wait_seconds.observe,
     )
-    revocations = Revocations.of(settings, database)
+    revocations = Revocations.of(settings, database, metrics)
     keys = KeyRingWatcher(settings.keys_dir, Policy.of(settings))
     copies = {"interval": settings.watch_interval, "max_age": settings.catalog_max_age}
     directory = LiveCopy(database, clients.loader(settings.issuer), **copies)
     roles = LiveCopy(database, user_roles.load, **copies)
-    passwords = Passwords(settings)
+    passwords = Passwords(settings, metrics)
     client_keys = ClientKeys(Fetcher(loopback=settings.jwks_uri_loopback))
     authenticator = Authenticator(directory, database, client_keys, settings.issuer)
     minter = Minter(
@@ -60,6 +72,7 @@ def build(settings: Settings) -> FastAPI:
         settings.issuer,
         access_token_lifetime=settings.access_token_lifetime,
         max_access_token_lifetime=settings.max_access_token_lifetime,
+        metrics=metrics,
     )
     reader = TokenReader(
         keys,
@@ -72,6 +85,7 @@ def build(settings: Settings) -> FastAPI:
     drain = Drain(settings.drain_delay)
     janitor = Janitor(settings, database)
     failures = SignInFailures(database)
+    gauges = Gauges(metrics, database, revocations, keys, passwords)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -80,14 +94,16 @@ def build(settings: Settings) -> FastAPI:
             stack.push_async_callback(database.close)
             await database.open()
             await schema.require(database)
-            for part in (keys, directory, roles, revocations, arrivals, janitor, failures):
+            for part in (keys, directory, roles, revocations, arrivals, janitor, failures, gauges):
                 stack.push_async_callback(part.stop)
                 await part.start()
             stack.callback(end_with_parent())
             drain.take_over()
             yield
 
+    access = AccessLog(settings.log_rendering, sys.stderr) if settings.access_log else None
     app = DocumentedApp(
+        outermost=partial(Observed, metrics=metrics, access=access),
         title="Sealwright",
         summary="Issues, rotates, revokes and publishes tokens.",
         lifespan=lifespan,
@@ -124,6 +140,7 @@ def build(settings: Settings) -> FastAPI:
                 minter,
                 reader,
                 failures,
+                metrics,
             )
         )
     )
@@ -136,4 +153,6 @@ def build(settings: Settings) -> FastAPI:
     app.include_router(joining.routes(settings, database, passwords))
     app.include_router(front_routes())
     app.include_router(health.routes(database, revocations, keys, drain))
+    if settings.metrics_token is not None:
+        app.include_router(monitoring.routes(Exposition(counts, settings.metrics_token)))
     return app

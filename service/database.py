@@ -6,7 +6,8 @@ an asyncpg pool that keeps no state in its connections (docs/decisions/0002).
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from typing import Any, TypeAlias
@@ -131,8 +132,12 @@ class Connection:
 class Database:
     """The pool. Whatever of it is down or slow becomes `Unavailable`, a 503 with `Retry-After`."""
 
-    def __init__(self, url: str, *, size: int, timeout: timedelta) -> None:
+    def __init__(
+        self, url: str, *, size: int, timeout: timedelta, waited: Callable[[float], None] | None = None
+    ) -> None:
+        """Take where it is, and what is to be told how long each connection had to be waited for, in seconds."""
         check_url(url)
+        self._waited = waited
         self.clock = DatabaseClock()
         self._url = url
         self._size = size
@@ -157,6 +162,16 @@ class Database:
         assert self._opened is not None, "open() the database first"
         return self._opened
 
+    @property
+    def size(self) -> int:
+        """How many connections there may be."""
+        return self._size
+
+    def connections(self) -> tuple[int, int]:
+        """Return how many connections are lent, and how many idle."""
+        idle = self._pool.get_idle_size()
+        return self._pool.get_size() - idle, idle
+
     async def close(self) -> None:
         """Close the pool; what still runs is given a moment, then cut."""
         if self._opened is None:
@@ -173,8 +188,11 @@ class Database:
         Raises:
             Unavailable: Postgres is down, too slow, or every connection is busy for too long.
         """
+        asked = time.perf_counter()
         with _reaching():
             raw = await self._pool.acquire(timeout=self._timeout)
+        if self._waited is not None:
+            self._waited(time.perf_counter() - asked)
         try:
             yield Connection(raw)
         finally:

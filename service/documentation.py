@@ -1,9 +1,10 @@
 """Pieces of the OpenAPI page that several endpoints share."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from service.errors import CLIENT_UNPROVEN
 
@@ -26,6 +27,7 @@ PROBLEM_SCHEMA = {
         "title": {"type": "string"},
         "status": {"type": "integer"},
         "detail": {"type": "string", "description": "what to do about it, for a developer to read"},
+        "request_id": {"type": "string", "description": "by which the operator finds it in the log"},
     },
 }
 
@@ -54,7 +56,18 @@ SECURITY_SCHEMES = {
 
 
 class DocumentedApp(FastAPI):
-    """FastAPI, whose OpenAPI page also says what the security schemes are: our routes authenticate by themselves."""
+    """FastAPI, whose OpenAPI page also says what the security schemes are: our routes authenticate by themselves.
+
+    `outermost` is put around all that answers; a middleware of Starlette's would not see a bug's 500.
+    """
+
+    def __init__(self, *, outermost: Callable[[ASGIApp], ASGIApp], **options: Any) -> None:
+        super().__init__(**options)
+        self._outermost = outermost
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Return what answers, from the outside in."""
+        return self._outermost(super().build_middleware_stack())
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI page."""

@@ -35,6 +35,12 @@ NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}  # RFC 6749 5.1
 
 REALM = "sealwright"
 
+ABOUT = "sealwright.about"
+"""The key of a request's scope under which stands what its log lines say of it, its `request_id` first."""
+
+PART = "unavailable"
+"""The member of it that names the part for want of which a request was refused."""
+
 CLIENT_UNPROVEN = (
     "client authentication failed; check the client_id and the secret, and that the client is enabled"
 )
@@ -103,15 +109,27 @@ class Unavailable(Refusal):
             detail=detail or part,
             headers={"Retry-After": str(retry_after)},
         )
+        self.part = part
 
 
 async def render(request: Request, error: Exception) -> Response:
     """Answer a refusal, an HTTPException of the framework, or a bug, in the shape the endpoint's standard asks for."""
     refusal = _refusal(error)
-    if refusal.status >= 500:
-        log.warning("%s %s: %s", request.method, _route(request), refusal.detail)
-    elif refusal.detail:
-        log.info("%s %s: %s (%s)", request.method, _route(request), refusal.description, refusal.detail)
+    about = request.scope.get(ABOUT, {})
+    if isinstance(refusal, Unavailable):
+        about[PART] = refusal.part
+    if refusal.detail:
+        log.log(
+            logging.WARNING if refusal.status >= 500 else logging.INFO,
+            "refused: %s",
+            refusal.description,
+            extra={
+                "method": request.method,
+                "route": _route(request),
+                "status": refusal.status,
+                "detail": refusal.detail,
+            },
+        )
     if isinstance(refusal, OAuthError | BearerError):
         body: dict[str, object] = {"error": refusal.error, "error_description": refusal.description}
         media_type = "application/json"
@@ -130,6 +148,8 @@ async def render(request: Request, error: Exception) -> Response:
             "status": refusal.status,
             "detail": refusal.description,
         }
+        if "request_id" in about:  # an extension member (RFC 9457 3.2): what to ask the operator about
+            body["request_id"] = about["request_id"]
         media_type = "application/problem+json"
     return JSONResponse(body, refusal.status, {**NO_STORE, **refusal.headers}, media_type)
 

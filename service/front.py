@@ -115,12 +115,15 @@ class Front:
             if path in PATHS and scope["method"] in {"GET", "HEAD"}:
                 await self._document(scope, send, self._metadata, None)
                 return
-            if scope["method"] == "HEAD":
-                # As GET (RFC 9110 9.3.2); the server leaves the body out, by the scope that it keeps.
-                scope = {**scope, "method": "GET"}
             if self._proxies is not None:
                 scope["client"] = self._proxies.client(scope)
             scope[ARRIVED] = self._arrivals.earliest(scope.get(ARRIVED, time.monotonic()))
+            if scope["method"] == "HEAD":
+                # As GET (RFC 9110 9.3.2); the server leaves the body out, by the scope that it keeps.
+                get = {**scope, "method": "GET"}
+                await self._app(get, receive, send)
+                scope["route"] = get.get("route")
+                return
         await self._app(scope, receive, send)
 
     async def _document(self, scope: Scope, send: Send, body: bytes, etag: bytes | None) -> None:

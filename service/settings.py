@@ -172,6 +172,26 @@ class Settings(BaseSettings):
         description="The header that the trusted proxies write; Forwarded is RFC 7239. No other is read.",
     )
 
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least important lines that are logged."
+    )
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto", description="`json` is one object a line; `auto` is that, but text in development."
+    )
+    access_log: bool = Field(True, description="Whether each request is a line of the log.")
+    metrics_port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="A port of its own for GET /metrics, of all workers of one `sealwright serve`. None: none.",
+    )
+    metrics_host: str = Field("127.0.0.1", description="The address that `SEALWRIGHT_METRICS_PORT` is on.")
+    metrics_token: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="What Prometheus sends as bearer token. With it, /metrics is open on the main port as well.",
+    )
+
     signing_algorithm: Algorithm = Field("RS256", description="What new keys sign with.")
     access_token_lifetime: Duration = Field(
         timedelta(minutes=15), description="How long an access token is good for, in seconds or ISO 8601."
@@ -289,6 +309,13 @@ class Settings(BaseSettings):
     def development(self) -> bool:
         """Whether this is a developer's machine: conveniences that a real deployment must not have."""
         return self.environment == "development"
+
+    @property
+    def log_rendering(self) -> Literal["json", "text"]:
+        """What `log_format` comes to."""
+        if self.log_format == "auto":
+            return "text" if self.development else "json"
+        return self.log_format
 
     @property
     def revocation_lifetime(self) -> timedelta:

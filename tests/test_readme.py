@@ -98,8 +98,9 @@ def joined(text: str) -> str:
     return re.sub(r"\\\n\s*", "", text)
 
 
-def test_the_table_of_endpoints_is_the_openapi_document(deployment: Deployment) -> None:
-    everything = build(deployment.having(registration="open", self_deletion="on").settings)
+def test_the_table_of_endpoints_is_the_openapi_document(deployment: Deployment, tmp_path: Path) -> None:
+    opened = {"registration": "open", "self_deletion": "on", "metrics_token": "anything of some length"}
+    everything = build(deployment.having(**opened).settings, tmp_path)
     written = [_CODE.findall(cells[0])[0] for cells in rows(README, "method and path")]
     paths: dict[str, dict[str, Any]] = everything.openapi()["paths"]
     served = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}

@@ -6,6 +6,7 @@ from uuid import UUID
 from starlette.requests import Request
 
 from sealwright import Claims, InvalidToken
+from service import logs
 from service.clients.directory import ACCOUNT
 from service.errors import BearerError
 from service.http import authorization
@@ -55,6 +56,7 @@ class BearerGate:
             raise BearerError(
                 "insufficient_scope", "this takes a token with the scope account", scope=ACCOUNT
             )
+        logs.bind(client_id=claims.client_id, sid=claims.sid)
         try:
             return Bearer(UUID(claims.sub), UUID(claims.sid), claims)
         except (TypeError, ValueError):

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -51,8 +52,8 @@ def dev(
                     loop_factory=uvicorn.Config("", loop="uvloop").get_loop_factory()
                 ) as runner:
                     known = _prepared(servers, issuer, runner)
-                    with _published(servers, issuer):
-                        runner.run(_serve(known, servers, listener))
+                    with _published(servers, issuer), tempfile.TemporaryDirectory() as counts:
+                        runner.run(_serve(known, Path(counts), servers, listener))
         except (embedded.EmbeddedError, SettingsError, signing.KeyRingError) as error:
             output.fail(str(error))
 
@@ -62,6 +63,7 @@ def _prepared(servers: embedded.Servers, issuer: str, runner: asyncio.Runner) ->
 
     known = load(
         environment="development",
+        access_log=False,
         issuer=issuer,
         database_url=servers.database_url,
         redis_url=servers.redis_url,
@@ -72,15 +74,15 @@ def _prepared(servers: embedded.Servers, issuer: str, runner: asyncio.Runner) ->
     return known
 
 
-async def _serve(known: Settings, servers: embedded.Servers, listener: socket.socket) -> None:
+async def _serve(known: Settings, counts: Path, servers: embedded.Servers, listener: socket.socket) -> None:
     """Serve until a signal comes, or something fails that the service cannot live without."""
     from service import app  # noqa: PLC0415  # FastAPI, likewise
 
     options: dict[str, Any] = server_options(known) | {
-        "log_config": logs.config("WARNING"),
+        "log_config": logs.config(level="warning", rendering=known.log_rendering),
         "timeout_graceful_shutdown": _DRAIN,
     }
-    server = uvicorn.Server(uvicorn.Config(app.build(known), lifespan="on", **options))
+    server = uvicorn.Server(uvicorn.Config(app.build(known, counts), lifespan="on", **options))
 
     async def attend() -> None:
         await _ready(*listener.getsockname())

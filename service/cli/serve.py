@@ -1,7 +1,10 @@
 """`sealwright serve`, `sealwright migrate` and `sealwright settings`."""
 
+import contextlib
 import socket
+import tempfile
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -9,13 +12,17 @@ import uvicorn
 from rich.console import Console
 from rich.markup import escape
 from sqlalchemy.exc import DBAPIError
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
 
 from service import logs, schema, signing
 from service.cli import output
 from service.cli.connect import run
+from service.cli.scraping import scraped
 from service.database import Database
 from service.headers import security_headers
 from service.settings import PREFIX, Settings
+from service.worker import Worker
 
 
 def serve(
@@ -32,14 +39,30 @@ def serve(
         output.fail(str(error))
     host, port = host or settings.host, port or settings.port
     _refuse_a_taken_port(host, port)
-    uvicorn.run(
-        "service.app:create",
-        factory=True,
-        host=host,
-        port=port,
-        workers=workers or settings.workers,
-        **server_options(settings),
-    )
+    with tempfile.TemporaryDirectory(prefix="sealwright-") as made:
+        directory = Path(made)
+        with scraped(settings, directory):
+            config = uvicorn.Config(
+                Worker(directory),
+                factory=True,
+                host=host,
+                port=port,
+                workers=workers or settings.workers,
+                **server_options(settings),
+            )
+            _run(config)
+
+
+def _run(config: uvicorn.Config) -> None:
+    # As `uvicorn.run` does; that one takes several workers only with the name of a factory, which has no arguments.
+    server = uvicorn.Server(config)
+    with contextlib.suppress(KeyboardInterrupt):
+        if config.workers > 1:
+            Multiprocess(config, sockets=[config.bind_socket()]).run()
+            return
+        server.run()
+    if not server.started:
+        raise typer.Exit(STARTUP_FAILURE)
 
 
 def server_options(settings: Settings) -> dict[str, Any]:
@@ -52,7 +75,7 @@ def server_options(settings: Settings) -> dict[str, Any]:
         "server_header": False,
         "proxy_headers": False,
         "headers": security_headers(settings),
-        "log_config": logs.config(),
+        "log_config": logs.config(level=settings.log_level, rendering=settings.log_rendering),
         "limit_concurrency": settings.max_connections,
         "timeout_keep_alive": settings.keep_alive,
         "timeout_graceful_shutdown": settings.shutdown_timeout,

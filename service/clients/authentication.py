@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote_plus
 
 from sealwright import InvalidToken
+from service import logs
 from service.catalog import LiveCopy
 from service.clients import assertions
 from service.clients.assertions import ASSERTION_TYPE, Proof, Unproven
@@ -147,7 +148,9 @@ class Authenticator:
         """
         copy = self._directory.current if for_tokens else self._directory.last
         if isinstance(credentials, Unproven):
-            return await self._by_assertion(copy, credentials)
+            by_assertion = await self._by_assertion(copy, credentials)
+            logs.bind(client_id=by_assertion.id)
+            return by_assertion
         client = _proven(copy, credentials) or _proven(await self._directory.refresh(), credentials)
         if client is None:
             raise OAuthError(
@@ -155,6 +158,7 @@ class Authenticator:
                 CLIENT_UNPROVEN,
                 detail=f"client_id {credentials.client_id[:64]!r}",
             )
+        logs.bind(client_id=client.id)
         return client
 
     async def _by_assertion(self, copy: Directory, assertion: Unproven) -> Client:

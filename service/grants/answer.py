@@ -3,11 +3,13 @@
 import time
 from dataclasses import dataclass
 
+from service import logs
 from service.audit import SignInFailures
 from service.catalog import LiveCopy
 from service.clients.authentication import Authenticator
 from service.clients.directory import Client, Directory
 from service.database import Database
+from service.metrics import Metrics
 from service.revocation import Revocations
 from service.sessions.live import Live
 from service.settings import Settings
@@ -30,6 +32,7 @@ class Parts:
     minter: Minter
     reader: TokenReader
     failures: SignInFailures
+    metrics: Metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,8 @@ def session_answer(
 ) -> dict[str, object]:
     """Mint the tokens of a session: a fresh access token and, if the client may refresh, the live refresh token."""
     now = time.time()
+    sid = str(session.session_id)
+    logs.bind(sid=sid)
     access = Access(
         sub=str(session.user_id),
         client_id=client.id,
@@ -69,7 +74,7 @@ def session_answer(
         audience=audience,
         scope=scope,
         roles=session.roles,
-        sid=str(session.session_id),
+        sid=sid,
         auth_time=int(session.started_at.timestamp()),
         amr=session.amr,
         user_epoch=session.user_epoch,

@@ -9,7 +9,7 @@ from service.grants.answer import Caller, Parts, session_answer
 from service.grants.requests import RefreshRequest
 from service.grants.scope import check_known, check_resources, of_users
 from service.sessions.live import Live
-from service.sessions.rotation import Presented, Refused, rotate
+from service.sessions.rotation import Outcome, Presented, Refused, rotate
 from service.tokens import Refresh
 from service.users.roles import carried
 
@@ -68,6 +68,7 @@ async def grant(
         user_agent=caller.user_agent,
         hung_up=hung_up,
     )
+    parts.metrics.rotations[_told(outcome),].add()
     match outcome:
         case Refused(why="resource"):
             raise OAuthError("invalid_target", "a resource asked for was not granted at sign-in")
@@ -78,3 +79,11 @@ async def grant(
             aud = request.asked.resources or tuple(uri for uri in session.resources if uri in allowed)
             scope = (request.asked.scope or present) & present & directory.understood(frozenset(aud))
             return session_answer(parts, client, session, aud, scope)
+
+
+def _told(outcome: Outcome) -> str:
+    match outcome:
+        case Refused(why=why):
+            return why
+        case Live(replayed=replayed):
+            return "grace" if replayed else "rotated"

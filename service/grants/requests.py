@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from service.clients.store import GRANT_TYPES
 from service.errors import OAuthError
@@ -16,6 +16,7 @@ REPEATABLE = ("resource",)  # RFC 8707 2
 class PasswordRequest:
     """RFC 6749 4.3.2."""
 
+    grant_type: ClassVar = "password"
     asked: Asked
     username: str
     password: str = field(repr=False)
@@ -25,6 +26,7 @@ class PasswordRequest:
 class ClientCredentialsRequest:
     """RFC 6749 4.4.2."""
 
+    grant_type: ClassVar = "client_credentials"
     asked: Asked
 
 
@@ -32,6 +34,7 @@ class ClientCredentialsRequest:
 class RefreshRequest:
     """RFC 6749 6."""
 
+    grant_type: ClassVar = "refresh_token"
     asked: Asked
     refresh_token: str = field(repr=False)
 

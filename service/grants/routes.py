@@ -1,5 +1,6 @@
 """POST /token and POST /refresh: parse, authenticate the client, grant, answer."""
 
+from collections.abc import Callable
 from functools import partial
 
 from fastapi import APIRouter
@@ -8,7 +9,7 @@ from starlette.responses import Response
 
 from service.clients.authentication import Credentials, presented, required
 from service.clients.directory import Client
-from service.errors import OAuthError
+from service.errors import OAuthError, Unavailable
 from service.grants import client_credentials, password, refresh_token
 from service.grants.answer import Caller, Parts
 from service.grants.documentation import REFRESH, TOKEN
@@ -39,17 +40,37 @@ def routes(parts: Parts) -> APIRouter:
     """Return the token endpoint and its short form for refreshing."""
 
     async def token(request: Request) -> Response:
-        parameters = await read_parameters(request, FORM, repeatable=REPEATABLE)
-        return await _grant(parts, request, parameters, parse(parameters))
+        return await _counted(parts, request, parse, FORM)
 
     async def refresh(request: Request) -> Response:
-        parameters = await read_parameters(request, FORM, JSON, repeatable=REPEATABLE)
-        return await _grant(parts, request, parameters, parse_refresh(parameters))
+        return await _counted(parts, request, parse_refresh, FORM, JSON)
 
     router = APIRouter(route_class=PlainRoute, tags=["tokens"])
     router.post("/token", **TOKEN)(token)
     router.post("/refresh", **REFRESH)(refresh)
     return router
+
+
+async def _counted(
+    parts: Parts, request: Request, parse_: Callable[[Parameters], TokenRequest], *content_types: str
+) -> Response:
+    grant, outcome = "unknown", "failed"
+    try:
+        parameters = await read_parameters(request, *content_types, repeatable=REPEATABLE)
+        asked = parse_(parameters)
+        grant = asked.grant_type
+        answered = await _grant(parts, request, parameters, asked)
+        outcome = "issued"
+    except OAuthError as error:
+        outcome = error.error
+        raise
+    except Unavailable:
+        outcome = "unavailable"
+        raise
+    else:
+        return answered
+    finally:
+        parts.metrics.grants[grant, outcome].add()
 
 
 async def _grant(parts: Parts, request: Request, parameters: Parameters, asked: TokenRequest) -> Response:
@@ -61,7 +82,7 @@ async def _grant(parts: Parts, request: Request, parameters: Parameters, asked: 
             # A public client is known by the token that it presents: its signature names the client.
             token = refresh_token.verify(parts, asked)
             credentials = Credentials(token.client_id, None)
-        client = _allowed(await parts.authenticator.authenticate(credentials), "refresh_token")
+        client = _allowed(await parts.authenticator.authenticate(credentials), asked.grant_type)
         token = token or refresh_token.verify(parts, asked)
         return answer(
             await refresh_token.grant(parts, client, token, asked, caller, partial(hung_up, request))
@@ -69,9 +90,9 @@ async def _grant(parts: Parts, request: Request, parameters: Parameters, asked: 
     client = await parts.authenticator.authenticate(required(credentials))
     match asked:
         case PasswordRequest():
-            return answer(await password.grant(parts, _allowed(client, "password"), asked, caller))
+            return answer(await password.grant(parts, _allowed(client, asked.grant_type), asked, caller))
         case ClientCredentialsRequest():
-            return answer(client_credentials.grant(parts, _allowed(client, "client_credentials"), asked))
+            return answer(client_credentials.grant(parts, _allowed(client, asked.grant_type), asked))
 
 
 def _allowed(client: Client, grant_type: str) -> Client:

@@ -93,6 +93,9 @@ _in_force = sa.select(
     revocations.c.epoch,
     _ttl_ms,
 ).where(revocations.c.expires_at > now())
+_count = Statement(
+    sa.select(sa.func.count()).select_from(revocations).where(revocations.c.expires_at > now())
+)
 _since = Statement(
     _in_force.where(revocations.c.number > sa.bindparam("number", type_=sa.BigInteger)).order_by(
         revocations.c.number
@@ -179,3 +182,9 @@ async def find(db: Connection, named: Sequence[tuple[Kind, str]]) -> list[Kill]:
 async def delete_over(db: Connection, batch: int) -> int:
     """Delete revocations whose tokens are all over; return how many."""
     return len(await db.rows(_delete_over, batch=batch))
+
+
+async def count(db: Connection) -> int:
+    """Count what is in force."""
+    number: int = await db.value(_count)
+    return number

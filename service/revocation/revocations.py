@@ -25,6 +25,7 @@ from sealwright import Claims
 from service.background import Background
 from service.database import Connection, Database
 from service.errors import Unavailable
+from service.metrics import Metrics
 from service.revocation import record
 from service.revocation.blocklist import Blocklist
 from service.revocation.entries import Kill, Kind, Revocation, dead, subjects
@@ -56,8 +57,16 @@ class Revocations:
     """One worker's hold on the record and the blocklist."""
 
     def __init__(
-        self, database: Database, redis_url: str, *, namespace: str, timeout: timedelta, interval: timedelta
-    ) -> None:  # of Redis, not of a coroutine
+        self,
+        database: Database,
+        redis_url: str,
+        *,
+        namespace: str,
+        timeout: timedelta,  # of Redis, not of a coroutine
+        interval: timedelta,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self._metrics = metrics
         seconds = timeout.total_seconds()
         pool = BlockingConnectionPool.from_url(
             redis_url,
@@ -75,6 +84,7 @@ class Revocations:
         self._interval = interval.total_seconds()
         self._timeline: UUID | None = None
         self._number = 0
+        self._marker: int | None = None
         self._connections = 0
         self._trusted = False
         self._untrusted_because = "Redis has not been looked at yet"
@@ -85,7 +95,7 @@ class Revocations:
         self._background = Background()
 
     @classmethod
-    def of(cls, settings: Settings, database: Database) -> Self:
+    def of(cls, settings: Settings, database: Database, metrics: Metrics | None = None) -> Self:
         """Take from the settings what it needs of them."""
         return cls(
             database,
@@ -93,6 +103,7 @@ class Revocations:
             namespace=settings.redis_namespace,
             timeout=settings.redis_timeout,
             interval=settings.watch_interval,
+            metrics=metrics,
         )
 
     async def start(self, *, follow: bool = True) -> None:
@@ -112,6 +123,21 @@ class Revocations:
         """Why Redis is not in use at the moment; None if it is."""
         return None if self._trusted else self._untrusted_because
 
+    @property
+    def number(self) -> int:
+        """The number of the last revocation, as far as this worker knows."""
+        return self._number
+
+    @property
+    def lag(self) -> int | None:
+        """How many revocations the blocklist was behind when it was last looked at; None: it has no marker."""
+        return None if self._marker is None else max(self._number - self._marker, 0)
+
+    async def count(self) -> int:
+        """Count the revocations in force. Raises `Unavailable`."""
+        async with self._database.connect() as db:
+            return await record.count(db)
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Revoking]:
         """Open a transaction that may revoke; once it is committed, put what it revoked on the blocklist.
@@ -126,6 +152,9 @@ class Revocations:
             if revoking.entries:
                 numbered = await record.append(db, revoking.entries)
         if numbered:
+            if self._metrics is not None:
+                for entry in revoking.entries:
+                    self._metrics.revocations[entry.kind, entry.reason].add()
             await self._publish(numbered)
 
     async def revoked(self, claims: Claims) -> bool:
@@ -169,6 +198,7 @@ class Revocations:
             return
         try:
             marker = await self._blocklist.apply(self._timeline, numbered, after=first - 1, upto=last)
+            self._marker = marker
             if marker < last:
                 # Somebody's number before ours is missing in Redis, or all of it.
                 await self._heal()
@@ -223,6 +253,7 @@ class Revocations:
                 self._timeline, self._number = head.timeline, head.number
             self._number = max(self._number, head.number)
             marker, _ = await self._blocklist.look(head.timeline, ())
+            self._marker = marker
             if await self._lost(head, max(self._number, marker or 0)):
                 continue
             if marker is None or marker < self._number:

@@ -22,3 +22,5 @@ class Live:
     user_id: UUID
     user_epoch: int
     roles: tuple[str, ...]
+    replayed: bool = False
+    """Whether this is the answer of a rotation that was made before, once more."""

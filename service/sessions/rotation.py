@@ -151,13 +151,14 @@ async def rotate(
     Raises:
         Unavailable: Postgres is away, or the deadline has passed. The request may be sent again.
     """
+    successor = uuid4()
     async with database.connect() as db:
         if await hung_up():
             raise Unavailable("the caller", detail="the caller hung up before its refresh was begun")
         row = await db.row(
             _rotate,
             jti=presented.jti,
-            successor=uuid4(),
+            successor=successor,
             idle=idle,
             session_id=presented.session_id,
             client_id=presented.client_id,
@@ -168,11 +169,11 @@ async def rotate(
             allowed=presented.allowed_resources,
         )
     if row is not None:
-        return _live_session(presented.session_id, row)
+        return _live_session(presented.session_id, row, replayed=row["jti"] != successor)
     return await _refuse(revocations, presented, revocation_lifetime, address, user_agent, hung_up)
 
 
-def _live_session(session_id: UUID, row: Row) -> Live:
+def _live_session(session_id: UUID, row: Row, *, replayed: bool) -> Live:
     return Live(
         session_id=session_id,
         jti=row["jti"],
@@ -187,6 +188,7 @@ def _live_session(session_id: UUID, row: Row) -> Live:
         user_id=row["user_id"],
         user_epoch=row["user_epoch"],
         roles=tuple(row["roles"]),
+        replayed=replayed,
     )
 
 

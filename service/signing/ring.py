@@ -41,6 +41,11 @@ class KeyRing:
                 return signer.jws(typ, payload)
         return self._signers[-1][1].jws(typ, payload)
 
+    def signing_since(self, now: float) -> float:
+        """Return when the key that `sign` would use began to, in seconds since the epoch."""
+        begins = [begins for begins, _ in self._signers]
+        return next((since for since in begins if since <= now), begins[-1])
+
     def active_kid(self, now: float) -> str:
         """Return the kid that `sign` would use."""
         signers = self._signers

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import math
 import os
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -13,6 +15,7 @@ from pwdlib.exceptions import UnknownHashError
 from pwdlib.hashers.argon2 import Argon2Hasher
 
 from service.errors import Unavailable
+from service.metrics import Metrics
 from service.settings import Settings
 
 T = TypeVar("T")
@@ -31,7 +34,8 @@ class WeakPassword(ValueError):
 class Passwords:
     """Hashes and verifies. At most `password_queue` wait; more are turned away with a 503."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics | None = None) -> None:
+        self._metrics = metrics
         self._hasher = PasswordHash(
             (
                 Argon2Hasher(
@@ -47,6 +51,11 @@ class Passwords:
         self._threads = ThreadPoolExecutor(settings.password_threads, "password", initializer=_give_way)
         # Verified in place of the hash that an unknown user does not have: the same work, the same time.
         self._dummy = self._hasher.hash("no user has this password")
+
+    @property
+    def taken(self) -> int:
+        """How many hashes are under way or waiting."""
+        return self._taken
 
     def close(self) -> None:
         """Let the threads end once they are idle."""
@@ -89,15 +98,27 @@ class Passwords:
 
     async def _run(self, work: Callable[[], T]) -> T:
         if self._taken >= self._slots:
+            if self._metrics is not None:
+                self._metrics.hashes_shed.add()
             raise Unavailable("the sign-in", detail="the queue for password hashing is full", retry_after=2)
         self._taken += 1
-        future = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        # Given back when the hash is done, not when its caller has gone: it still takes memory and a thread.
-        future.add_done_callback(self._give_back)
-        return await asyncio.shield(future)
+        asked, began = time.perf_counter(), float("nan")
 
-    def _give_back(self, _: object) -> None:
-        self._taken -= 1
+        def timed() -> T:
+            nonlocal began
+            began = time.perf_counter()
+            return work()
+
+        def done(_: object) -> None:
+            self._taken -= 1
+            if self._metrics is not None and not math.isnan(began):
+                self._metrics.hash_wait_seconds.observe(began - asked)
+                self._metrics.hash_seconds.observe(time.perf_counter() - began)
+
+        future = asyncio.get_running_loop().run_in_executor(self._threads, timed)
+        # Given back when the hash is done, not when its caller has gone: it still takes memory and a thread.
+        future.add_done_callback(done)
+        return await asyncio.shield(future)
 
 
 def _give_way() -> None:

@@ -40,7 +40,8 @@ def assert_problem(answer: httpx2.Response, status: int) -> None:
     """RFC 9457."""
     assert answer.status_code == status, (answer.status_code, answer.text)
     body = answer.json()
-    assert set(body) == {"type", "title", "status", "detail"}
+    assert set(body) - {"request_id"} == {"type", "title", "status", "detail"}
+    assert body.get("request_id") == answer.headers.get("x-request-id")
     assert body["status"] == status
     assert answer.headers["content-type"] == "application/problem+json"
     assert_not_stored(answer)

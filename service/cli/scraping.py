@@ -1,0 +1,73 @@
+"""GET /metrics on a port of its own, answered by the process that started the workers."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from socket import AF_INET, AF_INET6
+
+from service.cli import output
+from service.metrics import Exposition
+from service.settings import PREFIX, Settings
+
+
+@contextmanager
+def scraped(settings: Settings, directory: Path) -> Iterator[None]:
+    """Answer, if a port is set for it, until the end of the block."""
+    port = settings.metrics_port
+    if port is None:
+        yield
+        return
+    exposition = Exposition(directory, settings.metrics_token)
+    try:
+        server = _Server((settings.metrics_host, port), exposition)
+    except OSError as error:
+        output.fail(
+            f"Cannot listen on port {port} of {settings.metrics_host} ({error.strerror}): {PREFIX}METRICS_PORT"
+        )
+    with server:
+        threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], exposition: Exposition) -> None:
+        self.address_family = AF_INET6 if ":" in address[0] else AF_INET
+        self.exposition = exposition
+        super().__init__(address, _Handler)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of callers that hang up: `socketserver` would print a traceback."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    timeout = 5.0
+
+    def do_GET(self) -> None:
+        """Answer Prometheus."""
+        if self.path.partition("?")[0] != "/metrics":
+            self._answer(404, b"there is nothing here but /metrics\n", "text/plain")
+        elif not self.server.exposition.allows(self.headers.get("Authorization")):
+            self._answer(401, b"this takes the token in SEALWRIGHT_METRICS_TOKEN\n", "text/plain")
+        else:
+            self._answer(200, *self.server.exposition.text(self.headers.get("Accept", "")))
+
+    def _answer(self, status: int, body: bytes, content_type: str) -> None:
+        self.send_response_only(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        if status == 401:
+            self.send_header("WWW-Authenticate", 'Bearer realm="sealwright"')
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing: what is asked here is no event."""

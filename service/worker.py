@@ -1,0 +1,28 @@
+"""What a worker process is told, by the one that starts it, of what it is to run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from starlette.types import ASGIApp
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """Builds the app in a worker.
+
+    A worker unpickles this before it can answer its parent's question whether it lives, for which it has a few
+    seconds: so this module imports next to nothing.
+    """
+
+    counts: Path
+
+    def __call__(self) -> ASGIApp:
+        """Build it."""
+        from service import app  # noqa: PLC0415  # see above
+
+        return app.create(self.counts)
