@@ -140,12 +140,14 @@ def anyio_backend() -> str:
 class Served:
     """An issuer behind a real socket, which can be closed and opened again on the same port."""
 
-    def __init__(self, key: rsa.RSAPrivateKey) -> None:
+    def __init__(self, key: rsa.RSAPrivateKey | None, algorithm: Algorithm = "RS256") -> None:
         self.answers: dict[str, tuple[int, bytes]] = {}
         """What is answered on a path instead of what the issuer would."""
+        self.lose_answers = 0
+        """How many answers are still to be lost on their way."""
         self._server = self._listen(0)
         self.port = self._server.server_address[1]
-        self.issuer = Issuer(f"http://127.0.0.1:{self.port}", AUDIENCE, private_key=key)
+        self.issuer = Issuer(f"http://127.0.0.1:{self.port}", AUDIENCE, algorithm=algorithm, private_key=key)
         self._start()
 
     def _listen(self, port: int) -> ThreadingHTTPServer:
@@ -187,7 +189,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    timeout = 0.5  # so that idle connections do not hold up the end
+    timeout = 0.1  # so that idle connections do not hold up the end
 
     def __init__(self, served: Served, *connection: Any) -> None:
         self._served = served
@@ -207,6 +209,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, body
         )
         status, answer = self._served.answers.get(self.path.partition("?")[0], (status, answer))
+        if self._served.lose_answers:
+            self._served.lose_answers -= 1
+            self.close_connection = True
+            return
         if "gzip" in self.headers.get("Accept-Encoding", ""):
             answer = gzip.compress(answer)
         self.send_response(status)
@@ -232,6 +238,14 @@ def served(issuer_key: rsa.RSAPrivateKey) -> Iterator[Served]:
     yield made
     if made.open:
         made.stop()
+
+
+@pytest.fixture
+def served_with_small_keys() -> Iterator[Served]:
+    """The same with keys that are made in no time."""
+    made = Served(None, "EdDSA")
+    yield made
+    made.stop()
 
 
 @pytest.fixture

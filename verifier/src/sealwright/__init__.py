@@ -19,19 +19,25 @@ from sealwright._keys import Algorithm, Key, KeySet, PublicKey, thumbprint
 from sealwright._verify import Expectations, check_registered, verify
 
 if _typing.TYPE_CHECKING:
+    from sealwright._blocking import BlockingVerifier
     from sealwright._metrics import Health
+    from sealwright._tokens import TokenRefused, TokenSource
     from sealwright._verifier import FeedStale, Options, UnknownKey, Verifier
 
 _LOADED_LATER = {
+    "BlockingVerifier": "_blocking",
     "FeedStale": "_verifier",
     "Health": "_metrics",
     "Options": "_verifier",
+    "TokenRefused": "_tokens",
+    "TokenSource": "_tokens",
     "UnknownKey": "_verifier",
     "Verifier": "_verifier",
 }
 
 __all__ = [
     "Algorithm",
+    "BlockingVerifier",
     "Claims",
     "ConfigurationError",
     "Expectations",
@@ -45,6 +51,8 @@ __all__ = [
     "PublicKey",
     "Reason",
     "Registered",
+    "TokenRefused",
+    "TokenSource",
     "Unavailable",
     "UnknownKey",
     "Verifier",

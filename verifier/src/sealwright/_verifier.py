@@ -5,7 +5,7 @@ import contextlib
 import logging
 import ssl
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self, get_args
@@ -16,7 +16,7 @@ from sealwright._claims import Claims
 from sealwright._discovery import Location
 from sealwright._errors import ConfigurationError, InvalidKey, InvalidToken, Unavailable
 from sealwright._feed import Feed
-from sealwright._http import IssuerClient, Unreachable
+from sealwright._http import IssuerClient, Reply, Unreachable
 from sealwright._introspection import Introspection
 from sealwright._jws import MAX_LENGTH, key_id
 from sealwright._keycache import Fetched, FetchFailed, KeyCache, max_age_of
@@ -29,6 +29,8 @@ log = logging.getLogger("sealwright")
 
 Stale = Literal["introspect", "refuse", "accept"]
 """What becomes of a good token while the feed is too old."""
+
+_NOT_STARTED = "start the Verifier first: `async with verifier`, or a lifespan"
 
 
 class UnknownKey(InvalidToken):
@@ -240,7 +242,7 @@ class Verifier:
 
         """
         if self._client is None:
-            raise RuntimeError("start the Verifier first: `async with verifier`, or a lifespan")
+            raise RuntimeError(_NOT_STARTED)
         try:
             try:
                 claims = self._verify(token)
@@ -257,6 +259,21 @@ class Verifier:
             raise
         self._counters.accepted += 1
         return claims
+
+    async def ask_for_token(self, form: Mapping[str, str], authorization: str) -> Reply:
+        """Hand a request for a token on to the issuer: for the OpenAPI page, in development.
+
+        Raises:
+            Unavailable: the issuer cannot be reached.
+
+        """
+        if self._client is None:
+            raise RuntimeError(_NOT_STARTED)
+        headers = {"Authorization": authorization} if authorization else None
+        try:
+            return await self._client.send("POST", f"{self.location.base}/token", headers=headers, form=form)
+        except Unreachable as error:
+            raise Unavailable(str(error)) from None
 
     def health(self) -> Health:
         """Return how old the keys and the revocations are, and what is done about it."""
