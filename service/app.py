@@ -21,6 +21,7 @@ from service.clients import directory as clients
 from service.clients.authentication import Authenticator
 from service.clients.fetching import Fetcher
 from service.clients.keys import ClientKeys
+from service.cors import Cors
 from service.database import Database
 from service.documentation import DocumentedApp
 from service.draining import Drain
@@ -126,6 +127,7 @@ def build(settings: Settings, counts: Path) -> FastAPI:
         metadata=metadata.document(settings),
         arrivals=arrivals,
         drain=drain,
+        allowed=Cors(directory),
     )
     app.include_router(
         token_routes.routes(

@@ -10,7 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service import cors
 from service.background import Background
+from service.cors import Cors
 from service.documentation import STRING, json_answer, members
 from service.draining import Drain
 from service.http import ARRIVED
@@ -93,11 +95,13 @@ class Front:
         metadata: bytes,
         arrivals: Arrivals,
         drain: Drain,
+        allowed: Cors,
     ) -> None:
         self._app = app
         self._keys = keys
         self._arrivals = arrivals
         self._drain = drain
+        self._cors = allowed
         self._proxies = TrustedProxies.of(settings)
         self._max_age = f"public, max-age={int(settings.jwks_max_age.total_seconds())}".encode()
         self._metadata = metadata
@@ -115,6 +119,12 @@ class Front:
             if path in PATHS and scope["method"] in {"GET", "HEAD"}:
                 await self._document(scope, send, self._metadata, None)
                 return
+            origin = cors.origin_of(scope)
+            if origin is not None:
+                readable = await self._cors.admit(scope, send, origin)
+                if readable is None:
+                    return
+                send = readable
             if self._proxies is not None:
                 scope["client"] = self._proxies.client(scope)
             scope[ARRIVED] = self._arrivals.earliest(scope.get(ARRIVED, time.monotonic()))

@@ -71,7 +71,7 @@ async def register(made: Deployment) -> None:
             )
         for role in ROLES:
             await registration.add_role(db, name=role, scopes=SCOPES)
-        await registration.add_client(db, CLIENT_AT_THE_LIMIT)
+        await registration.add_client(db, CLIENT_AT_THE_LIMIT, settings)
         await registration.add_user(
             db, username="u" * 64, email=None, password_hash=password_hash, roles=ROLES
         )

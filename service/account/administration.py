@@ -9,7 +9,11 @@ from uuid import UUID
 
 from service import audit
 from service.catalog import changed
+from service.clients import secrets
 from service.clients import store as clients
+from service.clients.rules import NotAllowed
+from service.clients.secrets import Secret
+from service.database import Connection, Row
 from service.revocation import Reason, Revocation, Revocations, Revoking
 from service.sessions.ending import end_in, end_others_in, end_rows_in, is_live_in
 from service.users import store as users
@@ -183,6 +187,49 @@ async def enable_client(revocations: Revocations, client_id: str, lifetime: time
         revoking.revoke(Revocation("client_id", client_id, "client_enabled", lifetime, epoch))
         await audit.record(revoking.db, "client.enabled", client_id=client_id)
     return True
+
+
+async def add_secret(db: Connection, client_id: str, secret: str) -> Secret:
+    """Give a confidential client another secret beside the one that it has; `db` is in a transaction."""
+    row = await clients.lock(db, client_id)
+    if row is None or row["secret_sha256"] is None:
+        raise NotAllowed(f"{client_id} is a public client: it has no secret")
+    live = secrets.of(row)
+    if len(live) == secrets.MOST:
+        raise NotAllowed(
+            f"{client_id} has two secrets already; first: sealwright clients secret remove {client_id} "
+            f"{live[0].fingerprint}"
+        )
+    added = secrets.made_now(clients.digest(secret))
+    if added.digest in {known.digest for known in live}:
+        raise NotAllowed(f"{client_id} has this very secret already")
+    await _set_secrets(db, row, [*live, added])
+    await audit.record(db, "client.secret_added", client_id=client_id, detail=added.fingerprint)
+    return added
+
+
+async def remove_secret(db: Connection, client_id: str, fingerprint: str) -> None:
+    """Take one of a client's secrets back, not the last thing that it can prove itself by; `db` as above."""
+    row = await clients.lock(db, client_id)
+    live = [] if row is None else secrets.of(row)
+    left = [secret for secret in live if secret.fingerprint != fingerprint]
+    if row is None or len(left) == len(live):
+        raise NotAllowed(
+            f"{client_id} has no secret {fingerprint!r}; see: sealwright clients secret list {client_id}"
+        )
+    if not left and row["jwks"] is None and row["jwks_uri"] is None:
+        raise NotAllowed(
+            f"This is the last secret of {client_id}. Add another first, or shut the client out: "
+            f"sealwright clients disable {client_id}"
+        )
+    await _set_secrets(db, row, left)
+    await audit.record(db, "client.secret_removed", client_id=client_id, detail=fingerprint)
+
+
+async def _set_secrets(db: Connection, row: Row, live: Sequence[Secret]) -> None:
+    values = {name: row[name] for name in clients.SETTABLE}
+    await clients.change(db, row["id"], values, secrets.columns(live, confidential=True))
+    await changed(db)
 
 
 async def _end_all(

@@ -5,7 +5,7 @@ What is refused is a `NotAllowed`, in words for the operator.
 
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from service.clients import store as clients
 from service.clients.directory import ACCOUNT
 from service.clients.rules import NotAllowed
 from service.database import Connection
+from service.settings import Settings
 from service.users import roles, store
 from service.users.store import normalised
 
@@ -58,7 +59,7 @@ async def add_user(
 ) -> UUID:
     """Add a user; without a hash, one that cannot sign in by password. Return the id."""
     await check_user(db, username, email, roles)
-    async with _in_words():
+    async with in_words():
         user_id = await store.add(
             db, username=username, email=email, password_hash=password_hash, roles=roles
         )
@@ -121,11 +122,20 @@ _IN_PUBLIC = {
 }
 
 
-async def add_client(db: Connection, new: clients.NewClient) -> None:
+async def add_client(db: Connection, new: clients.NewClient, settings: Settings) -> None:
     """Add a client. A resource must be there before a client may use it."""
+    rules.check_lifetimes(
+        settings,
+        access_token_lifetime=new.access_token_lifetime,
+        refresh_token_idle=new.refresh_token_idle,
+        session_lifetime=new.session_lifetime,
+        refresh_grace=new.refresh_grace,
+    )
+    rules.check_origins(new.origins, public=new.public)
+    jwks = rules.check_keys(public=new.public, jwks=new.jwks, jwks_uri=new.jwks_uri)
     rules.check_client(
         new.client_id,
-        public=new.secret is None,
+        public=new.public,
         grant_types=new.grant_types,
         first_party=new.first_party,
         scopes=new.scopes,
@@ -137,8 +147,8 @@ async def add_client(db: Connection, new: clients.NewClient) -> None:
     for uri in new.resources:
         if uri not in known:
             raise NotAllowed(f"There is no resource {uri!r}; first: sealwright resources add {uri}")
-    async with _in_words():
-        await clients.add(db, new)
+    async with in_words():
+        await clients.add(db, replace(new, jwks=jwks))
     await changed(db)
     await audit.record(db, "client.added", client_id=new.client_id, detail=" ".join(new.grant_types) or None)
 
@@ -148,7 +158,7 @@ async def add_resource(
 ) -> None:
     """Add a resource, with the client that it introspects as."""
     rules.check_resource(uri, scopes, issuer)
-    async with _in_words():
+    async with in_words():
         await clients.add_resource(db, uri=uri, scopes=list(scopes), client_id=client_id)
     await changed(db)
     await audit.record(db, "resource.added", client_id=client_id, detail=uri)
@@ -157,7 +167,7 @@ async def add_resource(
 async def add_role(db: Connection, *, name: str, scopes: Collection[str]) -> None:
     """Add a role."""
     rules.check_scopes(scopes)
-    async with _in_words():
+    async with in_words():
         await roles.add(db, name=name, scopes=scopes)
     await changed(db)
     await audit.record(db, "role.added", detail=" ".join((name, *scopes)))
@@ -170,7 +180,7 @@ async def not_understood(db: Connection, scopes: Collection[str]) -> list[str]:
 
 
 @asynccontextmanager
-async def _in_words() -> AsyncIterator[None]:
+async def in_words() -> AsyncIterator[None]:
     """Turn a constraint's refusal into words: it decides, whatever was looked at before."""
     try:
         yield

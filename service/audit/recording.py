@@ -28,10 +28,17 @@ Event = Literal[
     "user.password_reset",
     "user.signed_out_everywhere",
     "client.added",
+    "client.changed",
+    "client.secret_added",
+    "client.secret_removed",
     "client.disabled",
     "client.enabled",
     "resource.added",
+    "resource.changed",
+    "resource.removed",
     "role.added",
+    "role.changed",
+    "role.removed",
 ]
 
 acting_as: ContextVar[str | None] = ContextVar("acting_as", default=None)

@@ -5,6 +5,7 @@ import sys
 import typer
 
 from service.cli import (
+    apply,
     audit,
     clients,
     dev,
@@ -34,6 +35,9 @@ app.command()(serve.settings)
 app.command()(audit.audit)
 app.command(name="demo")(seed.add)
 app.command()(doctor.doctor)
+for group, command in ((clients, apply.clients), (resources, apply.resources), (roles, apply.roles)):
+    group.app.command(name="apply")(command)
+app.command()(apply.apply)
 app.add_typer(keys.app, name="keys")
 app.add_typer(users.app, name="users")
 app.add_typer(roles.app, name="roles")

@@ -1,20 +1,26 @@
 """`sealwright clients`: the programs that ask for tokens."""
 
+import json
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from service.account import administration, registration
-from service.cli import asking, given, output
+from service.cli import given, output
+from service.cli import secrets as secret_commands
 from service.cli.connect import run, run_revoking
-from service.clients import rules, store
+from service.clients import secrets, store
 from service.database import Database, Row
 from service.revocation import Revocations
-from service.settings import PREFIX, Settings
+from service.settings import Settings
 
-app = typer.Typer(help="Add, disable and list clients.", no_args_is_help=True)
+app = typer.Typer(
+    help="Add, apply, disable and list clients, and change their secrets.", no_args_is_help=True
+)
+app.add_typer(secret_commands.app, name="secret")
 
 ClientId = Annotated[str, typer.Argument(metavar="CLIENT_ID")]
 _Several = list[str] | None
@@ -48,19 +54,41 @@ def add(
     refresh_grace: Annotated[
         int | None, typer.Option(min=0, metavar="SECONDS", help="In place of the deployment's; 0: none.")
     ] = None,
+    access_token_lifetime: Annotated[
+        int | None, typer.Option(min=1, metavar="SECONDS", help="In place of the deployment's.")
+    ] = None,
+    refresh_token_idle: Annotated[
+        int | None, typer.Option(min=1, metavar="SECONDS", help="In place of the deployment's, if shorter.")
+    ] = None,
+    session_lifetime: Annotated[
+        int | None, typer.Option(min=1, metavar="SECONDS", help="In place of the deployment's, if shorter.")
+    ] = None,
+    jwks: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Its public keys, a JWKS: it proves itself by private_key_jwt."),
+    ] = None,
+    jwks_uri: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where it publishes its keys, in place of --jwks.")
+    ] = None,
+    origin: Annotated[
+        _Several,
+        typer.Option(help="Where it runs in browsers, e.g. https://app.example.com (CORS); repeat it."),
+    ] = None,
     secret_stdin: Annotated[
         bool, typer.Option("--secret-stdin", help="Read the secret from stdin in place of making one.")
     ] = False,
     as_json: output.Json = False,
 ) -> None:
-    """Add a client. A confidential one's secret is made here and shown once."""
+    """Add a client. Unless it has keys, a confidential one's secret is made here and shown once."""
+    if public and (jwks or jwks_uri):
+        output.fail("A public client has no keys: choose one of --public and --jwks or --jwks-uri.")
     if public and secret_stdin:
         output.fail("A public client has no secret: choose one of --public and --secret-stdin.")
-    made = None if public or secret_stdin else store.new_secret()
+    made = None if public or secret_stdin or jwks or jwks_uri else store.new_secret()
     new = store.NewClient(
         client_id=client_id,
         name=name or client_id,
-        secret=_given_secret() if secret_stdin else made,
+        secret=given.secret() if secret_stdin else made,
         grant_types=given.distinct(grant),
         first_party=first_party,
         scopes=given.distinct(scope),
@@ -68,14 +96,18 @@ def add(
         resources=given.distinct(resource),
         default_resources=given.distinct(default_resource),
         introspect_any=introspect_any,
-        refresh_grace=None if refresh_grace is None else timedelta(seconds=refresh_grace),
+        refresh_grace=_seconds(refresh_grace),
+        access_token_lifetime=_seconds(access_token_lifetime),
+        refresh_token_idle=_seconds(refresh_token_idle),
+        session_lifetime=_seconds(session_lifetime),
+        jwks=None if jwks is None else given.text_file(jwks),
+        jwks_uri=jwks_uri,
+        origins=given.distinct(origin),
     )
 
     async def work(settings: Settings, database: Database) -> tuple[dict[str, Any], list[str]]:
-        if new.refresh_grace is not None and new.refresh_grace >= settings.refresh_token_idle:
-            output.fail(f"--refresh-grace must be shorter than {PREFIX}REFRESH_TOKEN_IDLE")
         async with database.transaction() as db:
-            await registration.add_client(db, new)
+            await registration.add_client(db, new, settings)
             row = await store.by_id(db, client_id)
             assert row is not None
             return _shown(row), await registration.not_understood(db, new.scopes)
@@ -103,6 +135,21 @@ def list_(*, as_json: output.Json = False) -> None:
 
 
 @app.command()
+def show(client_id: ClientId, *, as_json: output.Json = False) -> None:
+    """Show all that is set of one client."""
+
+    async def work(_: Settings, database: Database) -> Row:
+        return await given.client(database, client_id)
+
+    row = run(work)
+    shown = _shown(row)
+    if not as_json:
+        shown["secrets"] = [secret.fingerprint for secret in secrets.of(row)]
+        shown["jwks"] = shown["jwks"] and [key["kid"] for key in shown["jwks"]["keys"]]
+    output.details(shown, as_json=as_json)
+
+
+@app.command()
 def disable(client_id: ClientId) -> None:
     """Shut a client out: it gets no token, its sessions are over, every token it has is dead."""
     if _change(client_id, administration.disable_client):
@@ -127,15 +174,6 @@ def warn_of(scopes: list[str]) -> None:
         )
 
 
-def _given_secret() -> str:
-    secret = asking.line()
-    try:
-        rules.check_secret(secret)
-    except rules.NotAllowed as error:
-        output.fail(str(error))
-    return secret
-
-
 def _change(client_id: str, change: Callable[[Revocations, str, timedelta], Awaitable[bool]]) -> bool:
     async def work(settings: Settings, database: Database, revocations: Revocations) -> bool:
         await given.client(database, client_id)
@@ -144,16 +182,26 @@ def _change(client_id: str, change: Callable[[Revocations, str, timedelta], Awai
     return run_revoking(work)
 
 
+def _seconds(number: int | None) -> timedelta | None:
+    return None if number is None else timedelta(seconds=number)
+
+
 def _shown(row: Row) -> dict[str, Any]:
-    grace: timedelta | None = row["refresh_grace"]
-    kept = ("name", "first_party", "grant_types", "scopes", "default_scopes", "resources")
     return {
         "client_id": row["id"],
         "public": row["secret_sha256"] is None,
-        **{name: row[name] for name in kept},
-        "default_resources": row["default_resources"],
-        "introspect_any": row["introspect_any"],
-        "refresh_grace": None if grace is None else grace.total_seconds(),
+        **{name: _plain(name, row[name]) for name in store.SETTABLE},
+        "secrets": [_secret(secret) for secret in secrets.of(row)],
         "disabled": row["disabled_at"] is not None,
         "created_at": row["created_at"],
     }
+
+
+def _plain(name: str, value: Any) -> Any:
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    return json.loads(value) if name == "jwks" and value is not None else value
+
+
+def _secret(secret: secrets.Secret) -> dict[str, Any]:
+    return {"fingerprint": secret.fingerprint, "made_at": secret.made_at}

@@ -1,10 +1,13 @@
 """What commands are given: the user or client that a name means, and options that repeat."""
 
 import re
+import sys
 from datetime import timedelta
+from pathlib import Path
 from typing import TypeVar
 
-from service.cli import output
+from service.cli import asking, output
+from service.clients import rules
 from service.clients import store as clients
 from service.database import Database, Row
 from service.users import store as users
@@ -40,6 +43,24 @@ def span(text: str) -> timedelta:
     if found is None:
         output.fail(f"{text!r} is no length of time: write 90s, 30m, 2h or 7d.")
     return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+
+
+def secret() -> str:
+    """Return the client secret on stdin."""
+    read = asking.line()
+    try:
+        rules.check_secret(read)
+    except rules.NotAllowed as error:
+        output.fail(str(error))
+    return read
+
+
+def text_file(path: Path) -> str:
+    """Return what a file holds; `-` is stdin."""
+    try:
+        return sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        output.fail(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}")
 
 
 def distinct(items: list[T] | None) -> list[T]:

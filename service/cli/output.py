@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -44,6 +44,19 @@ def rows(items: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_json:
     Console(highlight=False, width=None if sys.stdout.isatty() else _UNBOUNDED).print(table)
 
 
+def details(item: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print one item, a line for each of its members, or whole as a JSON object."""
+    if as_json:
+        document(item)
+        return
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in item.items():
+        table.add_row(name.replace("_", " "), plain_text(_cell(value)))
+    Console(highlight=False, width=None if sys.stdout.isatty() else _UNBOUNDED).print(table)
+
+
 def document(value: object) -> None:
     """Print one JSON value on stdout, in ASCII: whatever is in it commands no terminal and fits any encoding."""
     sys.stdout.write(json.dumps(value, indent=2, default=plain) + "\n")
@@ -79,4 +92,6 @@ def plain(value: object) -> object:
     """Return what JSON has no form for as text, a time in ISO 8601."""
     if isinstance(value, datetime):
         return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
     return str(value)

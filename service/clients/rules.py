@@ -2,18 +2,25 @@
 
 import re
 from collections.abc import Iterable
+from datetime import timedelta
 from urllib.parse import urlsplit
 
+from sealwright import InvalidKey
+from service.clients import keys
 from service.clients.directory import ACCOUNT
 from service.clients.store import GRANT_TYPES, is_user_id
+from service.settings import PREFIX, Settings
 
 _SCOPE = re.compile(r"[!#-\[\]-~]{1,128}")  # RFC 6749 3.3; of a bounded length, for it goes into tokens
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._~-]{1,64}")
+_ROLE = re.compile(r"[!#-\[\]-~]{1,64}")
 _SECRET = re.compile(r"[ -~]+")  # RFC 6749 A.2
 _ABSOLUTE = re.compile(
     r"(?i)[a-z][a-z0-9+.-]*:(?:[a-z0-9._~:/?\[\]@!$&'()*+,;=-]|%[0-9a-f]{2})+"
 )  # RFC 3986 4.3
 _MAX_URI = 512
+_MAX_ORIGINS = 32
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _MIN_SECRET = 32
 
 # Verifiers take tokens of at most 8,192 characters, and 256 names in a claim. A header and a signature of RSA-4096
@@ -94,6 +101,96 @@ def check_client(
     _check_size(resources, _MAX_RESOURCES, "resources of a client")
     _check_among(default_scopes, scopes, "scope")
     _check_among(default_resources, resources, "resource")
+
+
+def check_lifetimes(
+    settings: Settings,
+    *,
+    access_token_lifetime: timedelta | None = None,
+    refresh_token_idle: timedelta | None = None,
+    session_lifetime: timedelta | None = None,
+    refresh_grace: timedelta | None = None,
+) -> None:
+    """Refuse lifetimes beyond the deployment's: revocations and retired keys are kept no longer than for those."""
+    bounds = {
+        "access_token_lifetime": (access_token_lifetime, "max_access_token_lifetime"),
+        "refresh_token_idle": (refresh_token_idle, "refresh_token_idle"),
+        "session_lifetime": (session_lifetime, "session_lifetime"),
+    }
+    for name, (wanted, most) in bounds.items():
+        if wanted is None:
+            continue
+        if wanted < timedelta(seconds=1):
+            raise NotAllowed(f"The {name} of a client is one second at the least")
+        if wanted > getattr(settings, most):
+            raise NotAllowed(f"The {name} of a client must not be longer than {PREFIX}{most.upper()}")
+    if refresh_grace is None:
+        return
+    if refresh_grace < timedelta(0):
+        raise NotAllowed("The refresh_grace of a client must not be negative")
+    if refresh_token_idle is None and refresh_grace >= settings.refresh_token_idle:
+        raise NotAllowed(f"The refresh_grace of a client must be shorter than {PREFIX}REFRESH_TOKEN_IDLE")
+    if refresh_token_idle is not None and refresh_grace >= refresh_token_idle:
+        raise NotAllowed("The refresh_grace of a client must be shorter than its refresh_token_idle")
+
+
+def check_keys(*, public: bool, jwks: str | None, jwks_uri: str | None) -> str | None:
+    """Refuse keys that nobody could prove a client by; return the JWKS as it is to be stored."""
+    if jwks is not None and jwks_uri is not None:
+        raise NotAllowed("A client has a jwks or a jwks_uri, not both (RFC 7591 2)")
+    if public and (jwks or jwks_uri):
+        raise NotAllowed("A public client has no keys; leave out that it is public")
+    if jwks_uri is not None:
+        _check_jwks_uri(jwks_uri)
+    if jwks is None:
+        return None
+    try:
+        return keys.canonical(keys.parse(jwks))
+    except InvalidKey as error:
+        raise NotAllowed(
+            f"This cannot be a client's jwks: {error}. It takes public keys, each with a kid: "
+            "RSA of 2048 to 4096 bits, P-256 or Ed25519"
+        ) from None
+
+
+def _check_jwks_uri(uri: str) -> None:
+    parts = urlsplit(uri) if _is_absolute(uri) else urlsplit("")
+    if parts.scheme != "https" or "@" in parts.netloc or len(uri) > _MAX_URI:
+        raise NotAllowed(
+            f"A jwks_uri is an https URL without a fragment and a user name, of at most {_MAX_URI} characters"
+        )
+
+
+def check_origins(origins: Iterable[str], *, public: bool) -> None:
+    """Refuse what no browser sends as `Origin` (RFC 6454 6.2), and what anybody on the way could be."""
+    origins = list(origins)
+    if origins and not public:
+        raise NotAllowed("Origins are for public clients: a program in a browser cannot keep a secret")
+    if len(origins) > _MAX_ORIGINS:
+        raise NotAllowed(f"A client has {_MAX_ORIGINS} origins at most")
+    for origin in origins:
+        found = _ORIGIN.fullmatch(origin)
+        if (
+            found is None
+            or (found["scheme"] == "http" and found["host"] not in _LOOPBACK)
+            or found["port"] == _USUAL_PORT[found["scheme"]]
+        ):
+            raise NotAllowed(
+                f"{origin!r} cannot be an origin: write it as browsers send it, https://app.example.com, in lower "
+                "case, without a path, a slash at the end and the usual port; http is for localhost alone"
+            )
+
+
+_ORIGIN = re.compile(
+    r"(?P<scheme>https?)://(?P<host>[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::(?P<port>[1-9][0-9]{0,4}))?"
+)
+_USUAL_PORT = {"https": "443", "http": "80"}
+
+
+def check_role_name(name: str) -> None:
+    """Refuse what cannot be a role's name."""
+    if not _ROLE.fullmatch(name):
+        raise NotAllowed("A role's name is 1 to 64 ASCII characters, without spaces, quotes and backslashes")
 
 
 def check_roles(names: Iterable[str]) -> None:

@@ -1,46 +1,54 @@
 """Client and resource rows: added, changed, listed."""
 
 import re
-import secrets
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from hashlib import sha256
+from secrets import token_urlsafe
+from typing import Any
 
 import sqlalchemy as sa
 
-from service.clients.tables import NO_SECRET, clients, resources
+from service.clients import secrets
+from service.clients.tables import clients, resources
 from service.database import Connection, Row, Statement, now
 
 GRANT_TYPES = ("password", "client_credentials", "refresh_token")
 
+SETTABLE = (
+    "name",
+    "grant_types",
+    "first_party",
+    "scopes",
+    "default_scopes",
+    "resources",
+    "default_resources",
+    "introspect_any",
+    "refresh_grace",
+    "access_token_lifetime",
+    "refresh_token_idle",
+    "session_lifetime",
+    "jwks",
+    "jwks_uri",
+    "origins",
+)
+"""The columns that an operator decides about, besides the secrets."""
+_SECRETS = ("secret_sha256", "secret_made_at", "second_secret_sha256", "second_secret_made_at")
+
 _add = Statement(
     sa.insert(clients).values(
-        **{
-            name: sa.bindparam(name)
-            for name in (
-                "id",
-                "name",
-                "secret_sha256",
-                "grant_types",
-                "first_party",
-                "scopes",
-                "default_scopes",
-                "resources",
-                "default_resources",
-                "introspect_any",
-                "refresh_grace",
-                "access_token_lifetime",
-                "refresh_token_idle",
-                "session_lifetime",
-                "jwks",
-                "jwks_uri",
-                "origins",
-            )
-        }
+        id=sa.bindparam("client_id"), **{name: sa.bindparam(name) for name in (*SETTABLE, *_SECRETS)}
     )
 )
+_change = Statement(
+    sa.update(clients)
+    .where(clients.c.id == sa.bindparam("client_id"))
+    .values({name: sa.bindparam(name) for name in (*SETTABLE, *_SECRETS)})
+)
+_locked = Statement(sa.select(clients).order_by(clients.c.id).with_for_update())
+_lock = Statement(sa.select(clients).where(clients.c.id == sa.bindparam("client_id")).with_for_update())
 _all = Statement(sa.select(clients).order_by(clients.c.id))
 _by_id = Statement(sa.select(clients).where(clients.c.id == sa.bindparam("client_id")))
 _epoch_raised = sa.update(clients).where(clients.c.id == sa.bindparam("client_id")).returning(clients.c.epoch)
@@ -53,6 +61,12 @@ _add_resource = Statement(
         uri=sa.bindparam("uri"), scopes=sa.bindparam("scopes"), client_id=sa.bindparam("client_id")
     )
 )
+_change_resource = Statement(
+    sa.update(resources)
+    .where(resources.c.uri == sa.bindparam("key"))
+    .values(scopes=sa.bindparam("scopes"), client_id=sa.bindparam("client_id"))
+)
+_remove_resource = Statement(sa.delete(resources).where(resources.c.uri == sa.bindparam("key")))
 _all_resources = Statement(sa.select(resources).order_by(resources.c.uri))
 
 
@@ -91,7 +105,7 @@ class NewClient:
 
 def new_secret() -> str:
     """Make a client secret: 256 bits, with a prefix and a checksum by which scanners know it."""
-    body = secrets.token_urlsafe(32)
+    body = token_urlsafe(32)
     return f"swcs_{body}_{zlib.crc32(body.encode()):08x}"
 
 
@@ -107,26 +121,33 @@ def is_user_id(client_id: str) -> bool:
 
 async def add(db: Connection, new: NewClient) -> None:
     """Insert a client. What the table's constraints refuse is an `asyncpg` error."""
-    await db.rows(
-        _add,
-        id=new.client_id,
-        name=new.name,
-        secret_sha256=digest(new.secret) if new.secret is not None else NO_SECRET if new.has_keys else None,
-        grant_types=list(new.grant_types),
-        first_party=new.first_party,
-        scopes=list(new.scopes),
-        default_scopes=list(new.default_scopes),
-        resources=list(new.resources),
-        default_resources=list(new.default_resources),
-        introspect_any=new.introspect_any,
-        refresh_grace=new.refresh_grace,
-        access_token_lifetime=new.access_token_lifetime,
-        refresh_token_idle=new.refresh_token_idle,
-        session_lifetime=new.session_lifetime,
-        jwks=new.jwks,
-        jwks_uri=new.jwks_uri,
-        origins=list(new.origins),
-    )
+    live = [] if new.secret is None else [secrets.made_now(digest(new.secret))]
+    values = {name: getattr(new, name) for name in SETTABLE}
+    await insert(db, new.client_id, values, secrets.columns(live, confidential=not new.public))
+
+
+async def insert(
+    db: Connection, client_id: str, values: Mapping[str, Any], its_secrets: Mapping[str, Any]
+) -> None:
+    """Insert a client with these `SETTABLE` columns and those of `secrets.columns`. Raises as `add`."""
+    await db.rows(_add, client_id=client_id, **values, **its_secrets)
+
+
+async def change(
+    db: Connection, client_id: str, values: Mapping[str, Any], its_secrets: Mapping[str, Any]
+) -> None:
+    """Change a client, whose row the caller has locked. Takes and raises what `insert` does."""
+    await db.rows(_change, client_id=client_id, **values, **its_secrets)
+
+
+async def lock(db: Connection, client_id: str) -> Row | None:
+    """Find a client, and keep others from changing it until the end of the transaction."""
+    return await db.row(_lock, client_id=client_id)
+
+
+async def lock_all(db: Connection) -> list[Row]:
+    """Return all clients by id, and keep others from changing them until the end of the transaction."""
+    return await db.rows(_locked)
 
 
 async def listed(db: Connection) -> list[Row]:
@@ -159,3 +180,13 @@ async def add_resource(db: Connection, *, uri: str, scopes: Sequence[str], clien
 async def resources_listed(db: Connection) -> list[Row]:
     """Return all resources by URI."""
     return await db.rows(_all_resources)
+
+
+async def change_resource(db: Connection, *, uri: str, scopes: Sequence[str], client_id: str | None) -> None:
+    """Change a resource."""
+    await db.rows(_change_resource, key=uri, scopes=list(scopes), client_id=client_id)
+
+
+async def remove_resource(db: Connection, uri: str) -> None:
+    """Delete a resource. That no client names it any more is the caller's to see to."""
+    await db.rows(_remove_resource, key=uri)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from service.account import administration
@@ -95,13 +95,17 @@ class Actors:
         grace: timedelta | None = None,
         secret: str | None = None,
         serves: Sequence[str] = (),
+        **more: Any,
     ) -> Program:
         """A new client, with the demo's scopes and resource; a public one cannot use client_credentials.
+
+        `more` is whatever else a `NewClient` has; one with keys has no secret.
 
         `serves` are new resources that it introspects for; they understand the demo's scopes.
         """
         client_id = unique("client")
-        secret = (secret or clients.new_secret()) if confidential else None
+        has_keys = not more.keys().isdisjoint({"jwks", "jwks_uri"})
+        secret = (secret or clients.new_secret()) if confidential and not has_keys else None
         kinds = [kind for kind in grant_types if confidential or kind != "client_credentials"]
 
         async def add(db: Connection) -> None:
@@ -117,6 +121,7 @@ class Actors:
                 default_resources=resources if default_resources is None else default_resources,
                 introspect_any=introspect_any,
                 refresh_grace=grace,
+                **more,
             )
             await clients.add(db, new)
             for uri in serves:
