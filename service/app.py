@@ -13,7 +13,6 @@ from starlette.requests import ClientDisconnect
 from service import errors, grants, health, metadata, monitoring, schema
 from service.account import joining
 from service.account import routes as account
-from service.account.bearer import BearerGate
 from service.audit import SignInFailures
 from service.board import take_seat
 from service.catalog import LiveCopy
@@ -28,6 +27,7 @@ from service.draining import Drain
 from service.front import Arrivals, Front
 from service.front import routes as front_routes
 from service.grants import routes as token_routes
+from service.introspection import feed
 from service.introspection import routes as introspection
 from service.introspection.tokens import Parts as IntrospectionParts
 from service.janitor import Janitor
@@ -39,6 +39,7 @@ from service.revocation import Revocations
 from service.settings import Settings, load
 from service.signing import KeyRingWatcher, Policy
 from service.tokens import Minter, TokenReader
+from service.tokens.bearer import BearerGate
 from service.users import roles as user_roles
 from service.users.passwords import Passwords
 
@@ -99,7 +100,7 @@ def build(settings: Settings, counts: Path) -> FastAPI:
                 stack.push_async_callback(part.stop)
                 await part.start()
             stack.callback(end_with_parent())
-            drain.take_over()
+            drain.take_over(revocations.feed.close)
             yield
 
     access = AccessLog(settings.log_rendering, sys.stderr) if settings.access_log else None
@@ -151,6 +152,7 @@ def build(settings: Settings, counts: Path) -> FastAPI:
             IntrospectionParts(settings, database, revocations, reader), directory, authenticator
         )
     )
+    app.include_router(feed.routes(settings.issuer, revocations, authenticator, gate))
     app.include_router(account.routes(settings, database, revocations, passwords, gate))
     app.include_router(joining.routes(settings, database, passwords))
     app.include_router(front_routes())

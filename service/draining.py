@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 from types import FrameType
 
@@ -20,9 +21,10 @@ class Drain:
         self.begun = False
         self._delay = delay.total_seconds()
 
-    def take_over(self) -> None:
+    def take_over(self, ending: Callable[[], None]) -> None:
         """Take SIGTERM from the server that runs this process, and pass it on after the pause.
 
+        `ending` is called just before: the server then waits for requests that wait for something themselves.
         Does nothing where nobody handles the signal.
         """
         handler = signal.getsignal(signal.SIGTERM)
@@ -30,11 +32,15 @@ class Drain:
             return
         loop = asyncio.get_running_loop()
 
+        def end(number: int, frame: FrameType | None) -> None:
+            ending()
+            handler(number, frame)
+
         def begin(number: int, frame: FrameType | None) -> None:
             # A second one changes nothing: a supervisor may signal the workers and their parent alike.
             if not self.begun:
                 self.begun = True
-                loop.call_soon_threadsafe(loop.call_later, self._delay, handler, number, frame)
+                loop.call_soon_threadsafe(loop.call_later, self._delay, end, number, frame)
 
         signal.signal(signal.SIGTERM, begin)
 

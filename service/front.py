@@ -15,7 +15,7 @@ from service.background import Background
 from service.cors import Cors
 from service.documentation import STRING, json_answer, members
 from service.draining import Drain
-from service.http import ARRIVED
+from service.http import ARRIVED, matches
 from service.metadata import JWKS_PATH, PATHS
 from service.proxies import TrustedProxies
 from service.routing import PlainRoute
@@ -146,7 +146,7 @@ class Front:
         status = 200
         if etag is not None:
             headers.append((b"etag", etag))
-            if _matches(scope, etag):
+            if matches(scope, etag):
                 status, body = 304, b""
         if status == 200:
             headers.append((b"content-length", str(len(body)).encode()))
@@ -217,12 +217,3 @@ _METADATA: dict[str, Any] = {
         )
     },
 }
-
-
-def _matches(scope: Scope, etag: bytes) -> bool:
-    for name, value in scope["headers"]:
-        if name == b"if-none-match":
-            return value.strip() == b"*" or etag in [
-                part.strip().removeprefix(b"W/") for part in value.split(b",")
-            ]
-    return False

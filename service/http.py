@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,7 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.types import Scope
 
 from service.errors import NO_STORE, OAuthError, Problem
 
@@ -174,6 +176,25 @@ def authorization(request: Request) -> str | None:
     """
     values = request.headers.getlist("authorization")
     return ", ".join(values) if values else None
+
+
+def matches(scope: Scope, etag: bytes) -> bool:
+    """Whether If-None-Match names this ETag, which is given without a `W/` (RFC 9110 13.1.2)."""
+    for name, value in scope["headers"]:
+        if name == b"if-none-match":
+            return value.strip() == b"*" or etag in [
+                part.strip().removeprefix(b"W/") for part in value.split(b",")
+            ]
+    return False
+
+
+def accepts_gzip(request: Request) -> bool:
+    """Whether the caller reads gzip (RFC 9110 12.5.3)."""
+    for offered in ",".join(request.headers.getlist("accept-encoding")).lower().split(","):
+        coding, _, weight = offered.partition(";")
+        if coding.strip() in {"gzip", "*"} and not re.fullmatch(r"\s*q=0(\.0*)?\s*", weight):
+            return True
+    return False
 
 
 ARRIVED = "sealwright.arrived"

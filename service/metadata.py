@@ -32,6 +32,8 @@ def document(settings: Settings) -> bytes:
             "introspection_endpoint": f"{issuer}/introspect",
             "introspection_endpoint_auth_methods_supported": _confidential(methods),
             "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
+            # Ours: no standard has a name for it (RFC 8414 2 lets us add one).
+            "revocation_feed": f"{issuer}/revocations",
             **({"service_documentation": f"{issuer}/docs"} if settings.development else {}),
         },
         separators=(",", ":"),

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.account import administration as change
-from service.account.bearer import Bearer, BearerGate
+from service.account.bearer import Bearer, signed_in
 from service.account.documentation import (
     CHANGE_PASSWORD,
     DELETE_ME,
@@ -25,6 +25,7 @@ from service.revocation import Revocations
 from service.routing import PlainRoute
 from service.sessions import reading
 from service.settings import Settings
+from service.tokens.bearer import BearerGate
 from service.users import store
 from service.users.passwords import Passwords, WeakPassword
 from service.users.store import User
@@ -59,7 +60,7 @@ class Account:
 
     async def me(self, request: Request) -> Response:
         """Return the user of the token."""
-        bearer = await self.gate.admit(request)
+        bearer = await signed_in(self.gate, request)
         user = await _user(self.database, bearer.user_id)
         return answer(
             {
@@ -76,7 +77,7 @@ class Account:
 
     async def change_password(self, request: Request) -> Response:
         """Set a new password; end every other session."""
-        bearer = await self.gate.admit(request)
+        bearer = await signed_in(self.gate, request)
         body = await read_json(request)
         present, new = body.get("current_password"), body.get("new_password")
         if present is None or new is None:
@@ -100,7 +101,7 @@ class Account:
 
     async def delete_me(self, request: Request) -> Response:
         """Delete the user, with everything of theirs."""
-        bearer = await self.gate.admit(request)
+        bearer = await signed_in(self.gate, request)
         present = (await read_json(request)).get("current_password")
         if present is None:
             raise Problem("the member current_password is needed", status=400)
@@ -118,14 +119,14 @@ class Account:
 
     async def sessions(self, request: Request) -> Response:
         """List the user's live sessions."""
-        bearer = await self.gate.admit(request)
+        bearer = await signed_in(self.gate, request)
         async with self.database.connect() as db:
             rows = await reading.of_user(db, bearer.user_id)
         return answer({"sessions": [_session(row, bearer.session_id) for row in rows]})
 
     async def end_session(self, request: Request) -> Response:
         """End one of the user's sessions."""
-        bearer = await self.gate.admit(request)
+        bearer = await signed_in(self.gate, request)
         session_id = _session_id(request)
         async with self.database.connect() as db:
             owner = session_id and await reading.owner(db, session_id)
@@ -142,7 +143,7 @@ class Account:
 
     async def logout(self, request: Request) -> Response:
         """End this session."""
-        bearer = await self.gate.admit(request)
+        bearer = await signed_in(self.gate, request)
         await change.sign_out(
             self.revocations,
             bearer.session_id,
@@ -154,7 +155,7 @@ class Account:
 
     async def logout_all(self, request: Request) -> Response:
         """End every session of the user, and kill every token."""
-        bearer = await self.gate.admit(request)
+        bearer = await signed_in(self.gate, request)
         await change.sign_out_everywhere(
             self.revocations,
             bearer.user_id,

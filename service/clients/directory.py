@@ -15,6 +15,12 @@ from service.database import Connection, Row, Statement
 ACCOUNT = "account"
 """The scope of the issuer's own bearer endpoints; every first-party client has it."""
 
+READ_REVOCATIONS = "revocations:read"
+"""The scope that lets a token read the revocation feed."""
+
+OWN_SCOPES = frozenset({ACCOUNT, READ_REVOCATIONS})
+"""What the issuer understands as a resource: no other may."""
+
 
 @dataclass(frozen=True, slots=True)
 class Client:
@@ -124,7 +130,7 @@ def loader(issuer: str) -> Callable[[Connection], Awaitable[Directory]]:
             row["uri"]: Resource(row["uri"], frozenset(row["scopes"]), row["client_id"])
             for row in await db.rows(_resources)
         }
-        served[issuer] = Resource(issuer, frozenset({ACCOUNT}), None)
+        served[issuer] = Resource(issuer, OWN_SCOPES, None)
         scopes = frozenset().union(*(resource.scopes for resource in served.values()))
         origins = frozenset().union(*(client.origins for client in known.values() if not client.disabled))
         return Directory(issuer, MappingProxyType(known), MappingProxyType(served), scopes, origins)

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from sealwright import InvalidKey
 from service.clients import keys
-from service.clients.directory import ACCOUNT
+from service.clients.directory import OWN_SCOPES
 from service.clients.store import GRANT_TYPES, is_user_id
 from service.settings import PREFIX, Settings
 
@@ -55,9 +55,9 @@ def check_resource(uri: str, scopes: Iterable[str], issuer: str) -> None:
             "e.g. https://orders.example.com"
         )
     check_scopes(scopes)
-    if ACCOUNT in scopes:
+    if own := OWN_SCOPES.intersection(scopes):
         raise NotAllowed(
-            f"The scope {ACCOUNT} is the issuer's own: it lets a token change its user's account"
+            f"The scope {min(own)} is the issuer's own: what it allows is done here, at no other resource"
         )
 
 

@@ -4,7 +4,16 @@ from typing import Any
 
 from starlette.responses import Response
 
-from service.documentation import CLIENT_FIELDS, OAUTH_ERRORS, STRING, form, json_answer, members, oauth_error
+from service.documentation import (
+    CLIENT_FIELDS,
+    OAUTH_ERRORS,
+    STRING,
+    form,
+    json_answer,
+    members,
+    oauth_error,
+    problem,
+)
 from service.http import FORM
 
 _TOKEN = {
@@ -65,4 +74,94 @@ REVOKE: dict[str, Any] = {
         **OAUTH_ERRORS,
     },
     "openapi_extra": {"security": [{"basic": []}, {}], **_FORM},
+}
+
+REVOCATIONS: dict[str, Any] = {
+    "summary": "The revocations in force, and their changes",
+    "description": "For resource services. Without a cursor: everything in force. With `after`: what came later, as "
+    "soon as there is something, or an empty list once `wait` seconds are over; a snapshot again if the cursor means "
+    "nothing any more. A later entry replaces an earlier one of the same subject. The record was last seen `now` - "
+    "`seen_at` seconds before the answer was sent.",
+    "responses": {
+        200: json_answer(
+            "A snapshot or changes",
+            members(
+                "issuer",
+                "snapshot",
+                "cursor",
+                "seen_at",
+                "now",
+                "revocations",
+                issuer=STRING,
+                snapshot={"type": "boolean", "description": "this is everything in force: forget the rest"},
+                cursor={**STRING, "description": "what to send as `after` next"},
+                seen_at={"type": "number", "description": "when the record was last seen (NumericDate)"},
+                now={"type": "number", "description": "when this was sent, by the same clock"},
+                revocations={
+                    "type": "array",
+                    "items": members(
+                        "exp",
+                        "reason",
+                        jti={**STRING, "description": "one access token"},
+                        sid={**STRING, "description": "all tokens of a session"},
+                        sub={**STRING, "description": "a user's tokens with a lower `uep` than `epoch`"},
+                        client_id={
+                            **STRING,
+                            "description": "a client's tokens with a lower `cep` than `epoch`",
+                        },
+                        kid={**STRING, "description": "everything that this key has signed"},
+                        epoch={"type": ["integer", "null"], "description": "null: all tokens"},
+                        exp={"type": "integer", "description": "nothing that it kills lives longer"},
+                        reason=STRING,
+                    ),
+                },
+            ),
+            {
+                "issuer": "http://localhost:8000",
+                "snapshot": False,
+                "cursor": "0f8fad5bd9cb469fa16570867728950e.42",
+                "seen_at": 1900000000.123,
+                "now": 1900000000.456,
+                "revocations": [
+                    {
+                        "sid": "6f1c0c1e-7b1e-4d5a-9d58-0d7c5a0d9b11",
+                        "exp": 1900003720,
+                        "reason": "logout",
+                    },
+                    {
+                        "sub": "0f8fad5b-d9cb-469f-a165-70867728950e",
+                        "epoch": 7,
+                        "exp": 1900003720,
+                        "reason": "logout_all",
+                    },
+                ],
+            },
+        ),
+        304: {"description": "The snapshot is still the one of the ETag in If-None-Match"},
+        400: problem(
+            400, "Bad Request", "after is no cursor of this feed; leave it out to begin with a snapshot"
+        ),
+        401: OAUTH_ERRORS[401],
+        403: oauth_error(
+            "The token may not", insufficient_scope="this takes a token with the scope revocations:read"
+        ),
+        503: OAUTH_ERRORS[503],
+    },
+    "openapi_extra": {
+        "security": [{"basic": []}, {"bearer": []}],
+        "parameters": [
+            {
+                "name": "after",
+                "in": "query",
+                "schema": STRING,
+                "description": "the cursor of the last answer",
+            },
+            {
+                "name": "wait",
+                "in": "query",
+                "schema": {"type": "number", "minimum": 0, "maximum": 60, "default": 0},
+                "description": "seconds to wait for a change",
+            },
+        ],
+    },
 }

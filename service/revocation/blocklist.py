@@ -19,9 +19,10 @@ from service.revocation.record import Numbered
 BATCH = 500
 
 # An entry of a lower number never overwrites one of a higher: writers may come in any order.
+# A user of Redis without the right to announce still writes: the record is looked at often enough.
 _APPLY = """
 for i = 2, #KEYS do
-  local at = 3 * i - 3
+  local at = 3 * i - 2
   local held = redis.call('GET', KEYS[i])
   if not held or tonumber(string.match(held, '^%d+')) <= tonumber(ARGV[at]) then
     redis.call('SET', KEYS[i], ARGV[at] .. ':' .. ARGV[at + 1], 'PX', ARGV[at + 2])
@@ -31,6 +32,7 @@ local marker = tonumber(redis.call('GET', KEYS[1]) or '')
 if marker and marker >= tonumber(ARGV[1]) and marker < tonumber(ARGV[2]) then
   redis.call('SET', KEYS[1], ARGV[2])
   marker = tonumber(ARGV[2])
+  redis.pcall('PUBLISH', ARGV[3], ARGV[2])
 end
 return marker or -1
 """
@@ -44,6 +46,11 @@ return 1
 """
 
 NEVER = "*"  # in place of an epoch: every token of the subject is dead
+
+
+def channel(namespace: str) -> str:
+    """Name the channel on which each move of the marker is announced."""
+    return f"{{{namespace}}}:revocations"
 
 
 class Blocklist:
@@ -87,7 +94,7 @@ class Blocklist:
         for batch, last in _batches(entries, upto):
             prefix = self._prefix(timeline)
             keys = [f"{prefix}:marker", *(f"{prefix}:{e.kind}:{e.subject}" for e in batch)]
-            arguments: list[str | int] = [after, last]
+            arguments: list[str | int] = [after, last, channel(self._namespace)]
             for entry in batch:
                 arguments += [
                     entry.number,

@@ -33,6 +33,18 @@ class Numbered:
     ttl_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A revocation as it is told to others."""
+
+    number: int
+    kind: Kind
+    subject: str
+    epoch: int | None
+    reason: str
+    expires_at: datetime
+
+
 _head = Statement(sa.select(revocation_head.c.timeline, revocation_head.c.number, now().label("at")))
 
 _renew = Statement(
@@ -100,6 +112,21 @@ _since = Statement(
     _in_force.where(revocations.c.number > sa.bindparam("number", type_=sa.BigInteger)).order_by(
         revocations.c.number
     )
+)
+_page = Statement(
+    sa.select(
+        revocations.c.number,
+        revocations.c.kind,
+        revocations.c.subject,
+        revocations.c.epoch,
+        revocations.c.reason,
+        revocations.c.expires_at,
+    )
+    .where(
+        revocations.c.number > sa.bindparam("number", type_=sa.BigInteger), revocations.c.expires_at > now()
+    )
+    .order_by(revocations.c.number)
+    .limit(sa.bindparam("limit", type_=sa.Integer))
 )
 
 # The subjects that are asked about, as rows to join with.
@@ -169,6 +196,15 @@ async def append(db: Connection, entries: Sequence[Revocation]) -> list[Numbered
 async def since(db: Connection, number: int) -> list[Numbered]:
     """Return the revocations in force that were numbered after `number`, in order."""
     return [Numbered(**row) for row in await db.rows(_since, number=number)]
+
+
+async def page(db: Connection, number: int, limit: int) -> list[Entry]:
+    """Return the first revocations in force that were numbered after `number`, in order.
+
+    Pages may be read one after the other without a transaction: what is revoked anew meanwhile gets a number
+    that comes later.
+    """
+    return [Entry(**row) for row in await db.rows(_page, number=number, limit=limit)]
 
 
 async def find(db: Connection, named: Sequence[tuple[Kind, str]]) -> list[Kill]:

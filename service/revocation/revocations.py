@@ -27,8 +27,10 @@ from service.database import Connection, Database
 from service.errors import Unavailable
 from service.metrics import Metrics
 from service.revocation import record
+from service.revocation.announcements import Announcements
 from service.revocation.blocklist import Blocklist
 from service.revocation.entries import Kill, Kind, Revocation, dead, subjects
+from service.revocation.feed import Feed
 from service.revocation.record import Head, Numbered
 from service.settings import Settings
 
@@ -78,6 +80,8 @@ class Revocations:
             retry=Retry(NoBackoff(), 0),
             redis_connect_func=self._connected,
         )
+        self.feed = Feed(database, interval=interval, lost=self._lost)
+        self._announcements = Announcements(redis_url, namespace, timeout, self.feed.wake)
         self._database = database
         self._redis = Redis.from_pool(pool)
         self._blocklist = Blocklist(self._redis, namespace)
@@ -111,9 +115,12 @@ class Revocations:
         await self._look()
         if follow:
             self._background.start(self._follow(), "revocations")
+            self._announcements.start()
 
     async def stop(self) -> None:
         """Stop looking and close the connections to Redis."""
+        await self.feed.stop()
+        await self._announcements.stop()
         await self._background.stop()
         with contextlib.suppress(*_DOWN):
             await self._redis.aclose()
@@ -194,6 +201,7 @@ class Revocations:
     async def _publish(self, numbered: Sequence[Numbered]) -> None:
         first, last = numbered[0].number, numbered[-1].number
         self._number = max(self._number, last)
+        self.feed.wake()
         if self._timeline is None:
             return
         try:
@@ -272,11 +280,11 @@ class Revocations:
             # Decided by what Postgres says now: what was seen may simply be younger than `head`.
             lost = await record.renew(db, head.timeline, seen)
         if lost:
-            # Before anything else: other replicas may not have heard of the new timeline yet.
-            await self._blocklist.forget(head.timeline)
             log.error(
                 "Postgres has lost revocations: it was at %d, and is at %d; a restore?", seen, head.number
             )
+            # Before anything else: other replicas may not have heard of the new timeline yet.
+            await self._blocklist.forget(head.timeline)
         return lost
 
     async def _may_trust(self, connections: int) -> bool:
