@@ -15,7 +15,7 @@ from service import audit
 from service.catalog import changed
 from service.clients import rules
 from service.clients import store as clients
-from service.clients.directory import ACCOUNT
+from service.clients.directory import OWN_SCOPES
 from service.clients.rules import NotAllowed
 from service.database import Connection
 from service.settings import Settings
@@ -175,7 +175,7 @@ async def add_role(db: Connection, *, name: str, scopes: Collection[str]) -> Non
 
 async def not_understood(db: Connection, scopes: Collection[str]) -> list[str]:
     """Return the scopes that no resource understands yet, and so nobody is granted."""
-    known = {ACCOUNT}.union(*(row["scopes"] for row in await clients.resources_listed(db)))
+    known = OWN_SCOPES.union(*(row["scopes"] for row in await clients.resources_listed(db)))
     return [scope for scope in scopes if scope not in known]
 
 
