@@ -31,6 +31,13 @@ def _seconds(value: object) -> object:
     return float(value) if isinstance(value, str) and re.fullmatch(r"[0-9]+(\.[0-9]+)?", value) else value
 
 
+MAX_ARGON2_MEMORY = 512 * 1024
+"""KiB that one password hash may take, whoever made it."""
+
+MAX_ARGON2_WORK = 4 * 1024 * 1024
+"""KiB times iterations: a few seconds of a core."""
+
+
 Duration = Annotated[timedelta, BeforeValidator(_seconds)]
 
 
@@ -248,9 +255,11 @@ class Settings(BaseSettings):
         description="How old a worker's copy of clients and roles may grow while Postgres is away; then 503.",
     )
 
-    password_memory_kib: int = Field(65536, ge=8, description="Argon2id memory of one hash, in KiB.")
+    password_memory_kib: int = Field(
+        65536, ge=8, le=MAX_ARGON2_MEMORY, description="Argon2id memory of one hash, in KiB."
+    )
     password_iterations: int = Field(3, ge=1, description="Argon2id iterations.")
-    password_parallelism: int = Field(4, ge=1, description="Argon2id lanes.")
+    password_parallelism: int = Field(4, ge=1, le=64, description="Argon2id lanes.")
     password_threads: int = Field(2, ge=1, description="Hashes computed at once by one worker.")
     password_queue: int = Field(
         32,
@@ -296,6 +305,10 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"{PREFIX}ACCESS_TOKEN_LIFETIME is longer than "
                 f"{PREFIX}MAX_ACCESS_TOKEN_LIFETIME; raise the latter first"
+            )
+        if self.password_memory_kib * self.password_iterations > MAX_ARGON2_WORK:
+            raise ValueError(
+                f"{PREFIX}PASSWORD_MEMORY_KIB times {PREFIX}PASSWORD_ITERATIONS must not exceed {MAX_ARGON2_WORK:,}"
             )
         if self.refresh_grace >= self.refresh_token_idle:
             raise ValueError(f"{PREFIX}REFRESH_GRACE must be shorter than {PREFIX}REFRESH_TOKEN_IDLE")

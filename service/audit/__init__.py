@@ -5,6 +5,6 @@ rows of their own, and reading and following for operators.
 """
 
 from service.audit.failures import SignInFailures
-from service.audit.recording import Event, acting_as, delete_over, record, record_ends
+from service.audit.recording import Event, acting_as, delete_over, record, record_all, record_ends
 
-__all__ = ["Event", "SignInFailures", "acting_as", "delete_over", "record", "record_ends"]
+__all__ = ["Event", "SignInFailures", "acting_as", "delete_over", "record", "record_all", "record_ends"]

@@ -20,6 +20,8 @@ Event = Literal[
     "token.revoked",
     "user.added",
     "user.registered",
+    "user.imported",
+    "user.updated",
     "user.deleted",
     "user.disabled",
     "user.enabled",
@@ -81,6 +83,17 @@ _record_ends = Statement(
     )
 )
 
+_record_all = Statement(
+    sa.insert(audit_events).from_select(
+        ["event", "user_id", "actor"],
+        sa.select(
+            sa.bindparam("event", type_=sa.Text),
+            sa.func.unnest(sa.bindparam("user_ids", type_=ARRAY(sa.Uuid))),
+            sa.bindparam("actor", type_=sa.Text),
+        ),
+    )
+)
+
 # The oldest rows by id are the oldest by time, near enough; so no index on the time is needed.
 _oldest = (
     sa.select(audit_events.c.id, audit_events.c.at)
@@ -128,6 +141,12 @@ async def record(
         actor=_cut("actor", acting_as.get()),
         times=times,
     )
+
+
+async def record_all(db: Connection, event: Event, user_ids: Sequence[UUID]) -> None:
+    """Append the same event for many users."""
+    if user_ids:
+        await db.rows(_record_all, event=event, user_ids=user_ids, actor=_cut("actor", acting_as.get()))
 
 
 async def record_ends(

@@ -10,6 +10,7 @@ from service.cli import (
     clients,
     dev,
     doctor,
+    importing,
     keys,
     resources,
     roles,
@@ -39,6 +40,7 @@ for group, command in ((clients, apply.clients), (resources, apply.resources), (
     group.app.command(name="apply")(command)
 app.command()(apply.apply)
 app.add_typer(keys.app, name="keys")
+users.app.command("import")(importing.import_)
 app.add_typer(users.app, name="users")
 app.add_typer(roles.app, name="roles")
 app.add_typer(clients.app, name="clients")

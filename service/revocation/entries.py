@@ -19,6 +19,7 @@ Reason = Literal[
     "roles_changed",
     "user_disabled",
     "user_deleted",
+    "user_updated",  # by an import
     "user_enabled",  # supersedes user_disabled: what was made before stays dead
     "client_disabled",
     "client_enabled",

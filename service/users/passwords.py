@@ -1,4 +1,4 @@
-"""Passwords: Argon2id in a small pool of threads of its own, so that hashing never starves everything else."""
+"""Passwords: hashed with Argon2id in a small pool of threads of its own, so that nothing else is starved by it."""
 
 import asyncio
 import contextlib
@@ -10,13 +10,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from pwdlib import PasswordHash
-from pwdlib.exceptions import UnknownHashError
 from pwdlib.hashers.argon2 import Argon2Hasher
 
 from service.errors import Unavailable
 from service.metrics import Metrics
 from service.settings import Settings
+from service.users.hashes import Argon2, UnusableHash, matches, parse
 
 T = TypeVar("T")
 
@@ -36,21 +35,17 @@ class Passwords:
 
     def __init__(self, settings: Settings, metrics: Metrics | None = None) -> None:
         self._metrics = metrics
-        self._hasher = PasswordHash(
-            (
-                Argon2Hasher(
-                    time_cost=settings.password_iterations,
-                    memory_cost=settings.password_memory_kib,
-                    parallelism=settings.password_parallelism,
-                ),
-            )
+        self._hasher = Argon2Hasher(
+            time_cost=settings.password_iterations,
+            memory_cost=settings.password_memory_kib,
+            parallelism=settings.password_parallelism,
         )
         self._min_length = settings.password_min_length
         self._slots = settings.password_threads + settings.password_queue
         self._taken = 0
         self._threads = ThreadPoolExecutor(settings.password_threads, "password", initializer=_give_way)
         # Verified in place of the hash that an unknown user does not have: the same work, the same time.
-        self._dummy = self._hasher.hash("no user has this password")
+        self._dummy = parse(self._hasher.hash("no user has this password"))
 
     @property
     def taken(self) -> int:
@@ -62,9 +57,10 @@ class Passwords:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def verify(self, password: str, password_hash: str | None) -> tuple[bool, str | None]:
-        """Return whether the password is right, and a new hash if the old one's parameters have moved on.
+        """Return whether the password is right, and a new hash if the old one is not what we would make today.
 
-        Without a `password_hash` (no such user, or one without a password) the answer is False, after the same work.
+        Without a `password_hash` that can be used (no such user, or one without a password) the answer is False,
+        after the work of one that we made. A hash that another system made takes what it takes.
 
         Raises:
             Unavailable: too many are waiting.
@@ -72,10 +68,15 @@ class Passwords:
 
         def work() -> tuple[bool, str | None]:
             try:
-                right, renewed = self._hasher.verify_and_update(password, password_hash or self._dummy)
-            except UnknownHashError:
+                # Bounded again, not only when it was imported: it may have come into the table in other ways.
+                known = parse(password_hash) if password_hash else None
+            except UnusableHash:
+                known = None
+            right = matches(password, known or self._dummy)
+            if known is None or not right:
                 return False, None
-            return (right, renewed) if password_hash else (False, None)
+            outdated = not isinstance(known, Argon2) or self._hasher.check_needs_rehash(known.encoded)
+            return True, self._hasher.hash(password) if outdated else None
 
         return await self._run(work)
 
