@@ -31,13 +31,14 @@ from service.introspection import feed
 from service.introspection import routes as introspection
 from service.introspection.tokens import Parts as IntrospectionParts
 from service.janitor import Janitor
+from service.keeping import Keeper
 from service.metrics import Exposition, Metrics
 from service.monitoring import Gauges
 from service.observation import AccessLog, Observed
 from service.processes import end_with_parent
 from service.revocation import Revocations
 from service.settings import Settings, load
-from service.signing import KeyRingWatcher, Policy
+from service.signing import KeyRingWatcher, Policy, store_of
 from service.tokens import Minter, TokenReader
 from service.tokens.bearer import BearerGate
 from service.users import roles as user_roles
@@ -62,7 +63,9 @@ def build(settings: Settings, counts: Path) -> FastAPI:
         waited=metrics.pool_wait_seconds.observe,
     )
     revocations = Revocations.of(settings, database, metrics)
-    keys = KeyRingWatcher(settings.keys_dir, Policy.of(settings))
+    store = store_of(settings, database)
+    keys = KeyRingWatcher(store, Policy.of(settings), interval=settings.key_watch_interval)
+    keeper = Keeper(settings, database, revocations, store, keys)
     copies = {"interval": settings.watch_interval, "max_age": settings.catalog_max_age}
     directory = LiveCopy(database, clients.loader(settings.issuer), **copies)
     roles = LiveCopy(database, user_roles.load, **copies)
@@ -96,7 +99,7 @@ def build(settings: Settings, counts: Path) -> FastAPI:
             stack.push_async_callback(database.close)
             await database.open()
             await schema.require(database)
-            for part in (keys, directory, roles, revocations, arrivals, janitor, failures, gauges):
+            for part in (keys, directory, roles, revocations, arrivals, janitor, failures, keeper, gauges):
                 stack.push_async_callback(part.stop)
                 await part.start()
             stack.callback(end_with_parent())
@@ -156,7 +159,7 @@ def build(settings: Settings, counts: Path) -> FastAPI:
     app.include_router(account.routes(settings, database, revocations, passwords, gate))
     app.include_router(joining.routes(settings, database, passwords))
     app.include_router(front_routes())
-    app.include_router(health.routes(database, revocations, keys, drain))
+    app.include_router(health.routes(database, revocations, keys, keeper, drain))
     if settings.metrics_token is not None:
         app.include_router(monitoring.routes(Exposition(counts, settings.metrics_token)))
     return app

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -11,6 +12,7 @@ from service.database import Database
 from service.draining import Drain
 from service.errors import NO_STORE, Unavailable
 from service.http import answer
+from service.keeping import Keeper
 from service.revocation import Revocations
 from service.routing import PlainRoute
 from service.schema import problem as schema_problem
@@ -45,7 +47,9 @@ class PostgresLook:
             return "Postgres cannot be reached"
 
 
-def routes(database: Database, revocations: Revocations, keys: KeyRingWatcher, drain: Drain) -> APIRouter:
+def routes(
+    database: Database, revocations: Revocations, keys: KeyRingWatcher, keeper: Keeper, drain: Drain
+) -> APIRouter:
     """Return /healthz and /readyz. Both are open: they tell no more than which part is down."""
     postgres = PostgresLook(database)
 
@@ -56,14 +60,17 @@ def routes(database: Database, revocations: Revocations, keys: KeyRingWatcher, d
         parts = {
             "postgres": await postgres.problem(),
             "redis": revocations.problem,
-            "keys": keys.problem,
+            "keys": _keys_problem(keys, keeper),
         }
         # Without Redis the service goes on, more slowly; it is told, and it is no reason to be taken out.
-        ready = parts["postgres"] is None and not drain.begun
-        body = {
+        # One that lacks a key would refuse what the others sign.
+        ready = parts["postgres"] is None and not keeper.lacking and not drain.begun
+        body: dict[str, Any] = {
             "status": "draining" if drain.begun else "ready" if ready else "not ready",
             "parts": {name: {"ok": problem is None, "problem": problem} for name, problem in parts.items()},
         }
+        if keeper.note is not None:
+            body["parts"]["keys"]["note"] = keeper.note
         return JSONResponse(
             body, 200 if ready else 503, NO_STORE if ready else {**NO_STORE, "Retry-After": "1"}
         )
@@ -77,14 +84,22 @@ def routes(database: Database, revocations: Revocations, keys: KeyRingWatcher, d
     router.get(
         "/readyz",
         summary="Can it do its work? Postgres, Redis and the key ring, each named",
-        description="503 while Postgres is away or its schema too old, and while the service is stopping. Redis "
-        "may be away: the service goes on with Postgres alone. `problem` says what is wrong.",
+        description="503 while Postgres is away or its schema too old, while this replica lacks a key that others "
+        "publish, and while the service is stopping. Redis may be away: the service goes on with Postgres alone. "
+        "`problem` says what is wrong.",
         responses={
             200: {"content": {"application/json": {"example": _EXAMPLE}}},
             503: {"description": "not ready; `parts` names the reason"},
         },
     )(readyz)
     return router
+
+
+def _keys_problem(keys: KeyRingWatcher, keeper: Keeper) -> str | None:
+    if keeper.lacking:
+        lacks = f"this replica lacks {' and '.join(keeper.lacking)}, which others publish"
+        return lacks if keys.problem is None else f"{lacks}: {keys.problem}"
+    return keys.problem
 
 
 _EXAMPLE = {

@@ -7,6 +7,7 @@ kill, client assertions that were used with their `exp`, audit events after thei
 import asyncio
 import logging
 import random
+from datetime import timedelta
 
 from service import audit
 from service.background import Background
@@ -16,10 +17,14 @@ from service.errors import Unavailable
 from service.revocation import record
 from service.sessions import sweeping
 from service.settings import Settings
+from service.signing import replicas
 
 log = logging.getLogger("sealwright")
 
 BATCH = 500
+REPLICAS_KEPT = timedelta(hours=1)
+"""For operators: a worker that was killed can still be seen for so long."""
+
 PAGES = 256
 """Pages of the sessions table looked at in one statement: 2 MiB."""
 
@@ -63,6 +68,8 @@ class Janitor:
             deleted += gone
         while (gone := await self._audit()) > 0:
             deleted += gone
+        async with self._database.connect() as db:
+            deleted += await replicas.delete_dead(db, REPLICAS_KEPT)
         return deleted + await self._sessions()
 
     async def _revocations(self) -> int:

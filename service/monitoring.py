@@ -100,8 +100,9 @@ class Gauges:
         active = ring.active_kid(now)
         for series in (*self._key.values(), *self._key_age.values()):
             series.set(math.nan)
-        for key in ring.published.values():
-            self._key[key.kid, "active" if key.kid == active else "other"].set(1)
+        for key in self._keys.status:
+            if key.kid in ring.published:
+                self._key[key.kid, key.state].set(1)
         self._key_age[active,].set(now - ring.signing_since(now))
         self._key_change.set(math.nan if ring.changes_at is None else ring.changes_at)
 

@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from sealwright import Algorithm
@@ -143,6 +151,31 @@ class Settings(BaseSettings):
         "sealwright", description="Begins every key in Redis, so that several issuers can share one."
     )
     keys_dir: Path = Field(Path("keys"), description="Where the signing keys are: PEM files of mode 0600.")
+    key_store: Literal["files", "postgres"] = Field(
+        "files",
+        description="Where the signing keys are kept: `files` in KEYS_DIR, which all replicas share, or `postgres`, "
+        "sealed with the key-encryption key.",
+    )
+    key_encryption_key: SecretStr | None = Field(
+        None,
+        description="Seals the private keys in Postgres: 32 bytes in base64 (openssl rand -base64 32). "
+        "Two, the new one first, while it is changed.",
+    )
+    key_encryption_key_file: Path | None = Field(
+        None, description="A file that holds the key-encryption key instead."
+    )
+    key_rotation: Duration = Field(
+        timedelta(days=90), description="The signing key is changed by itself after this; 0 turns it off."
+    )
+    key_publication: Duration = Field(
+        timedelta(hours=1),
+        description="How long a new key is published before it signs; not below JWKS_MAX_AGE.",
+    )
+    key_watch_interval: Duration = Field(
+        timedelta(seconds=1),
+        description="How often a worker looks at the key ring. It counts on all having taken up a change after ten "
+        "looks.",
+    )
     environment: Literal["production", "development"] = Field(
         "production",
         description="`development` allows an http issuer, /docs and /openapi.json. Never use it with real users.",
@@ -225,8 +258,7 @@ class Settings(BaseSettings):
     )
     jwks_max_age: Duration = Field(
         timedelta(minutes=5),
-        description="How long others may keep the JWKS. A new key is published for "
-        "at least this long before it signs.",
+        description="How long others may keep the JWKS.",
     )
 
     jwks_uri_loopback: bool = Field(
@@ -316,7 +348,25 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"{PREFIX}REQUEST_DEADLINE and {PREFIX}CATALOG_MAX_AGE together must not exceed {STALENESS}"
             )
+        _check_keys(self)
         return self
+
+    @field_validator("key_encryption_key_file")
+    @classmethod
+    def _readable(cls, path: Path | None) -> Path | None:
+        if path is not None:
+            try:
+                path.read_text()
+            except (OSError, UnicodeDecodeError) as error:
+                raise ValueError(f"{path} cannot be read ({type(error).__name__})") from None
+        return path
+
+    @property
+    def key_encryption_words(self) -> SecretStr | None:
+        """The key-encryption key as it was given, by its variable or in its file."""
+        if self.key_encryption_key_file is None:
+            return self.key_encryption_key
+        return SecretStr(self.key_encryption_key_file.read_text())
 
     @property
     def development(self) -> bool:
@@ -346,6 +396,10 @@ class KeySettings(BaseSettings):
     model_config = Settings.model_config
 
     keys_dir: Path = _same("keys_dir")
+    key_store: Literal["files", "postgres"] = _same("key_store")
+    key_rotation: Duration = _same("key_rotation")
+    key_publication: Duration = _same("key_publication")
+    key_watch_interval: Duration = _same("key_watch_interval")
     signing_algorithm: Algorithm = _same("signing_algorithm")
     max_access_token_lifetime: Duration = _same("max_access_token_lifetime")
     refresh_token_idle: Duration = _same("refresh_token_idle")
@@ -355,6 +409,7 @@ class KeySettings(BaseSettings):
     @model_validator(mode="after")
     def _never_before(self) -> "KeySettings":
         _refuse_absurd(self)
+        _check_keys(self)
         return self
 
 
@@ -419,6 +474,16 @@ def _refuse_absurd(settings: BaseSettings) -> None:
             if value > _LONGEST:
                 # Added to a moment, it would leave what Python and Postgres can tell the time of.
                 raise ValueError(f"{PREFIX}{name.upper()} must not be longer than 100 years")
+
+
+def _check_keys(settings: Settings | KeySettings) -> None:
+    if settings.key_watch_interval == timedelta(0):
+        raise ValueError(f"{PREFIX}KEY_WATCH_INTERVAL must be greater than 0")
+    if settings.key_publication < settings.jwks_max_age:
+        raise ValueError(
+            f"{PREFIX}KEY_PUBLICATION must not be shorter than {PREFIX}JWKS_MAX_AGE: "
+            "a new key would sign before everybody has fetched it"
+        )
 
 
 class SettingsError(Exception):

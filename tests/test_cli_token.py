@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from service.signing import Policy, TokenType, generate, load
+from service.signing import Policy, TokenType
 from tests.support.actors import PASSWORD, Actors
 from tests.support.client import Api, Tokens, claims, tokens
 from tests.support.command import Command, at_a_terminal
 from tests.support.deployment import Deployment
+from tests.support.ring import generate, load
 
 
 @pytest.fixture

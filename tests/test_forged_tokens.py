@@ -20,6 +20,7 @@ from sealwright import KeySet
 from service import signing
 from service.cli import demo
 from service.signing import TokenType
+from tests.support import ring
 from tests.support.actors import PASSWORD, Actors, Person
 from tests.support.client import SERVICE_AUTH, Api, Tokens, bearer, claims, tokens
 from tests.support.database import sql
@@ -36,7 +37,7 @@ class Forge:
         self.session = Tokens("", "", {})
         self._now = time.time()
         settings = deployment.settings
-        self._ring = signing.load(
+        self._ring = ring.load(
             settings.keys_dir, signing.Policy.of(settings), datetime.fromtimestamp(self._now, UTC)
         )
         self.kid = self._ring.active_kid(self._now)

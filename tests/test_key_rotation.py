@@ -22,7 +22,7 @@ def private_keys(keys_dir: Path) -> set[str]:
 async def test_a_rotation_of_the_keys_is_taken_up_by_a_running_service_and_refuses_nobody(
     deployment: Deployment, tmp_path: Path
 ) -> None:
-    own = deployment.having(keys_dir=str(tmp_path), jwks_max_age="1")
+    own = deployment.having(keys_dir=str(tmp_path), jwks_max_age="1", key_publication="1")
     own.cli("keys", "generate")
     with own.serving(workers=2) as server, httpx2.Client(base_url=server.url, timeout=20) as http:
         api = Api(http)

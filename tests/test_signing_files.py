@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.serialization import (
 
 from sealwright import Algorithm
 from service.settings import KeySettings
-from service.signing import Entry, KeyRingError, Policy, changes, files, load, rules, signer
+from service.signing import Entry, KeyRingError, Policy, files, rules, signer
+from tests.support import ring
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, 999, tzinfo=UTC)
 POLICY = Policy.of(KeySettings())
@@ -31,8 +32,8 @@ STRANGER = 65534
 def keys_dir(tmp_path: Path) -> Path:
     """A ring with an active and a next key."""
     path = tmp_path / "keys"
-    changes.generate(path, "ES256", NOW)
-    changes.generate(path, "ES256", NOW)
+    ring.generate(path, "ES256", NOW)
+    ring.generate(path, "ES256", NOW)
     return path
 
 
@@ -48,7 +49,7 @@ def refusal(keys_dir: Path, *, mentions: Path, says: str) -> None:
         for line in pem.read_bytes().split(b"\n")[1:-2]
     ]
     with pytest.raises(KeyRingError) as refused:
-        load(keys_dir, POLICY, NOW)
+        ring.load(keys_dir, POLICY, NOW)
 
     text = str(refused.value)
     assert str(mentions) in text
@@ -60,7 +61,7 @@ def refusal(keys_dir: Path, *, mentions: Path, says: str) -> None:
 def test_files_are_made_private_whatever_the_umask(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        entry = changes.generate(tmp_path / "new", "ES256", NOW)
+        entry = ring.generate(tmp_path / "new", "ES256", NOW)
     finally:
         os.umask(before)
 
@@ -71,7 +72,7 @@ def test_files_are_made_private_whatever_the_umask(tmp_path: Path) -> None:
 
 
 def test_new_keys_are_pkcs8_of_2048_bits(tmp_path: Path) -> None:
-    entry = changes.generate(tmp_path, "RS256", NOW)
+    entry = ring.generate(tmp_path, "RS256", NOW)
     pem = files.private_path(tmp_path, entry.kid).read_bytes()
     private = load_pem_private_key(pem, None)
 
@@ -97,8 +98,8 @@ def test_a_ring_whose_keys_never_sign_says_how_to_begin(tmp_path: Path) -> None:
     files.write_ring(tmp_path, [Entry(key, NOW)])
 
     refusal(tmp_path, mentions=tmp_path / "ring.json", says="Run: sealwright keys rotate")
-    assert changes.rotate(tmp_path, "ES256", POLICY, NOW).signs_from == NOW.replace(microsecond=0)
-    assert load(tmp_path, POLICY, NOW).active_kid(NOW.timestamp()) == key.kid
+    assert ring.rotate(tmp_path, "ES256", POLICY, NOW).signs_from == NOW.replace(microsecond=0)
+    assert ring.load(tmp_path, POLICY, NOW).active_kid(NOW.timestamp()) == key.kid
 
 
 def test_a_lost_ring_is_not_taken_for_an_empty_one(keys_dir: Path) -> None:
@@ -113,11 +114,11 @@ def test_garbage_in_the_ring_is_refused_and_never_overwritten(keys_dir: Path) ->
 
     refusal(keys_dir, mentions=path, says="Restore it from your backup")
     attempts: list[Callable[[], object]] = [
-        lambda: changes.generate(keys_dir, "ES256", NOW),
-        lambda: changes.ensure(keys_dir, "ES256", NOW),
-        lambda: changes.rotate(keys_dir, "ES256", POLICY, NOW),
-        lambda: changes.retire(keys_dir, "kid", "ES256", POLICY, NOW),
-        lambda: changes.tidy(keys_dir, POLICY, NOW),
+        lambda: ring.generate(keys_dir, "ES256", NOW),
+        lambda: ring.ensure(keys_dir, "ES256", NOW),
+        lambda: ring.rotate(keys_dir, "ES256", POLICY, NOW),
+        lambda: ring.retire(keys_dir, "kid", "ES256", POLICY, NOW),
+        lambda: ring.tidy(keys_dir, POLICY, NOW),
     ]
     for change in attempts:
         with pytest.raises(KeyRingError, match=r"ring\.json is unusable"):
@@ -143,14 +144,14 @@ def test_a_folder_that_everybody_can_write_is_refused(keys_dir: Path, open_mode:
 def test_a_folder_where_strangers_cannot_replace_files_is_fine(keys_dir: Path, open_mode: int) -> None:
     keys_dir.chmod(open_mode)
 
-    assert load(keys_dir, POLICY, NOW).published
+    assert ring.load(keys_dir, POLICY, NOW).published
 
 
 def test_no_key_is_made_in_a_folder_that_everybody_can_write(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
 
     with pytest.raises(KeyRingError, match=f"chmod o-w {tmp_path}"):
-        changes.generate(tmp_path, "ES256", NOW)
+        ring.generate(tmp_path, "ES256", NOW)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -168,7 +169,7 @@ def test_files_of_the_folders_owner_and_of_root_are_fine(keys_dir: Path) -> None
     os.chown(keys_dir, STRANGER, STRANGER)
     os.chown(files.ring_path(keys_dir), STRANGER, STRANGER)  # the private keys stay root's
 
-    assert load(keys_dir, POLICY, NOW).published
+    assert ring.load(keys_dir, POLICY, NOW).published
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
@@ -179,7 +180,7 @@ def test_files_of_the_user_that_this_runs_as_are_fine(
         os.chown(path, STRANGER, STRANGER)
     monkeypatch.setattr(os, "geteuid", lambda: STRANGER)
 
-    assert load(keys_dir, POLICY, NOW).published
+    assert ring.load(keys_dir, POLICY, NOW).published
 
 
 def test_a_strangers_file_is_refused_by_every_user(keys_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,7 +230,7 @@ class TestAPrivateKey:
     def test_that_the_owner_may_only_read_is_fine(self, keys_dir: Path, path: Path) -> None:
         path.chmod(0o400)
 
-        assert load(keys_dir, POLICY, NOW).active_kid(0)
+        assert ring.load(keys_dir, POLICY, NOW).active_kid(0)
 
     @pytest.mark.parametrize(
         "in_its_place",
@@ -247,7 +248,7 @@ class TestAPrivateKey:
         in_its_place(path)
 
         with pytest.raises(KeyRingError, match=r"is not a file|cannot be read") as refused:
-            load(keys_dir, POLICY, NOW)
+            ring.load(keys_dir, POLICY, NOW)
         assert str(path) in str(refused.value)
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
@@ -291,51 +292,51 @@ def test_a_second_next_key_is_refused_with_what_to_do(keys_dir: Path) -> None:
     assert waiting is not None
 
     with pytest.raises(KeyRingError, match=f"keys retire {waiting.kid}"):
-        changes.generate(keys_dir, "ES256", NOW)
+        ring.generate(keys_dir, "ES256", NOW)
 
 
 def test_rotating_twice_rotates_once(keys_dir: Path) -> None:
-    once = changes.rotate(keys_dir, "ES256", POLICY, NOW)
-    twice = changes.rotate(keys_dir, "ES256", POLICY, NOW + timedelta(minutes=1))
+    once = ring.rotate(keys_dir, "ES256", POLICY, NOW)
+    twice = ring.rotate(keys_dir, "ES256", POLICY, NOW + timedelta(minutes=1))
 
     assert once == twice
     assert len(files.read_entries(keys_dir)) == 2
 
 
 def test_retiring_a_next_key_leaves_nothing_of_it(keys_dir: Path) -> None:
-    scheduled = changes.rotate(keys_dir, "ES256", POLICY, NOW)
+    scheduled = ring.rotate(keys_dir, "ES256", POLICY, NOW)
 
-    assert changes.retire(keys_dir, scheduled.kid, "ES256", POLICY, NOW) is None
+    assert ring.retire(keys_dir, scheduled.kid, "ES256", POLICY, NOW) is None
     assert not files.has_private(keys_dir, scheduled.kid)
-    assert set(load(keys_dir, POLICY, NOW).known).isdisjoint({scheduled.kid})
+    assert set(ring.load(keys_dir, POLICY, NOW).known).isdisjoint({scheduled.kid})
 
 
 def test_a_key_about_to_sign_is_not_taken_from_under_the_replicas(keys_dir: Path) -> None:
-    scheduled = changes.rotate(keys_dir, "ES256", POLICY, NOW)
+    scheduled = ring.rotate(keys_dir, "ES256", POLICY, NOW)
     assert scheduled.signs_from is not None
 
     with pytest.raises(KeyRingError, match="Try again after that"):
-        changes.retire(keys_dir, scheduled.kid, "ES256", POLICY, scheduled.signs_from - rules.PICKUP)
+        ring.retire(keys_dir, scheduled.kid, "ES256", POLICY, scheduled.signs_from - POLICY.pickup)
     assert files.has_private(keys_dir, scheduled.kid)
 
 
 def test_retiring_an_unknown_key_is_an_error(keys_dir: Path) -> None:
     with pytest.raises(KeyRingError, match="sealwright keys list"):
-        changes.retire(keys_dir, "../../etc/passwd", "ES256", POLICY, NOW)
+        ring.retire(keys_dir, "../../etc/passwd", "ES256", POLICY, NOW)
 
 
 def test_the_private_half_goes_when_it_has_stopped_and_the_public_one_when_it_is_over(keys_dir: Path) -> None:
     [old, _] = files.read_entries(keys_dir)
-    stop = changes.rotate(keys_dir, "ES256", POLICY, NOW).signs_from
+    stop = ring.rotate(keys_dir, "ES256", POLICY, NOW).signs_from
     assert stop is not None
 
-    changes.tidy(keys_dir, POLICY, stop + rules.PICKUP - timedelta(seconds=1))
+    ring.tidy(keys_dir, POLICY, stop + POLICY.pickup - timedelta(seconds=1))
     assert files.has_private(keys_dir, old.kid)
-    changes.tidy(keys_dir, POLICY, stop + rules.PICKUP)
+    ring.tidy(keys_dir, POLICY, stop + POLICY.pickup)
     assert not files.has_private(keys_dir, old.kid)
-    changes.tidy(keys_dir, POLICY, stop + POLICY.known_for - timedelta(seconds=1))
+    ring.tidy(keys_dir, POLICY, stop + POLICY.known_for - timedelta(seconds=1))
     assert old in files.read_entries(keys_dir)
-    changes.tidy(keys_dir, POLICY, stop + POLICY.known_for)
+    ring.tidy(keys_dir, POLICY, stop + POLICY.known_for)
     assert old not in files.read_entries(keys_dir)
 
 
@@ -344,8 +345,8 @@ def test_a_folder_that_cannot_be_written_says_who_should(keys_dir: Path) -> None
     (keys_dir / ".lock").mkdir()  # stops root too
 
     with pytest.raises(KeyRingError, match="Run this as the owner"):
-        changes.rotate(keys_dir, "ES256", POLICY, NOW)
-    changes.tidy(keys_dir, POLICY, NOW)  # nothing to do, so nothing to complain of
+        ring.rotate(keys_dir, "ES256", POLICY, NOW)
+    ring.tidy(keys_dir, POLICY, NOW)  # nothing to do, so nothing to complain of
 
 
 def test_waiting_for_another_command_has_an_end(keys_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -355,13 +356,13 @@ def test_waiting_for_another_command_has_an_end(keys_dir: Path, monkeypatch: pyt
         files.locked(keys_dir),
         pytest.raises(KeyRingError, match="another command is changing the keys"),
     ):
-        changes.rotate(keys_dir, "ES256", POLICY, NOW)
+        ring.rotate(keys_dir, "ES256", POLICY, NOW)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_what_root_writes_belongs_to_the_owner_of_the_folder(tmp_path: Path) -> None:
     os.chown(tmp_path, 4321, 4322)
-    changes.generate(tmp_path, "ES256", NOW)
+    ring.generate(tmp_path, "ES256", NOW)
 
     written = [path.stat() for path in tmp_path.iterdir()]
     assert [(status.st_uid, status.st_gid) for status in written] == [(4321, 4322)] * 3
@@ -380,7 +381,9 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from service.settings import load_for_keys
-from service.signing import Policy, ensure, rotate
+from tests.support.ring import ensure, rotate
+from service.signing import Policy
+from tests.support import ring
 print("ready", flush=True)
 sys.stdin.readline()
 keys_dir, policy = Path(sys.argv[1]), Policy.of(load_for_keys())
@@ -424,7 +427,7 @@ def race(keys_dir: Path, command: str, parties: int) -> list[str]:
 
 
 def test_rotations_at_the_same_moment_are_one_rotation(tmp_path: Path) -> None:
-    changes.generate(tmp_path, "ES256", datetime.now(UTC))
+    ring.generate(tmp_path, "ES256", datetime.now(UTC))
 
     kids = race(tmp_path, 'rotate(keys_dir, "ES256", policy, datetime.now(UTC))', 4)
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.settings import STALENESS, KeySettings
-from service.signing import Entry, KeyRing, KeyRingError, Policy, changes, files, load, rules, signer
+from service.signing import Entry, KeyRing, KeyRingError, Policy, files, rules, signer
 from service.signing.entries import Damaged, dump, parse
-from service.signing.rules import PICKUP
+from tests.support import ring
 
 T = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -22,7 +22,11 @@ IDLE = timedelta(days=14)
 LEEWAY = timedelta(minutes=1)
 POLICY = Policy.of(
     KeySettings(
-        jwks_max_age=MAX_AGE, max_access_token_lifetime=ACCESS, refresh_token_idle=IDLE, leeway=LEEWAY
+        jwks_max_age=MAX_AGE,
+        key_publication=MAX_AGE,
+        max_access_token_lifetime=ACCESS,
+        refresh_token_idle=IDLE,
+        leeway=LEEWAY,
     )
 )
 
@@ -51,14 +55,14 @@ def test_the_change_over_happens_at_the_very_moment_that_is_written() -> None:
 def test_a_next_key_may_sign_once_it_was_published_for_its_max_age_and_everybody_knows() -> None:
     old, new = entry(signs_from=T), entry(created=T + ACCESS)
 
-    assert rules.begin([old, new], new, POLICY, T + ACCESS) == T + ACCESS + MAX_AGE + PICKUP
-    assert rules.begin([old, new], new, POLICY, T + 2 * ACCESS) == T + 2 * ACCESS + PICKUP
+    assert rules.begin([old, new], new, POLICY, T + ACCESS, []) == T + ACCESS + MAX_AGE + POLICY.pickup
+    assert rules.begin([old, new], new, POLICY, T + 2 * ACCESS, []) == T + 2 * ACCESS + POLICY.pickup
 
 
 def test_a_successor_begins_after_its_predecessor_whatever_the_clocks_say() -> None:
     old, new = entry(signs_from=T), entry(created=T - ACCESS)
 
-    assert rules.begin([old, new], new, POLICY, T - ACCESS) == T + PICKUP
+    assert rules.begin([old, new], new, POLICY, T - ACCESS, []) == T + POLICY.pickup
 
 
 def test_a_retired_key_is_published_until_its_last_access_token_is_over() -> None:
@@ -89,24 +93,24 @@ def test_the_private_half_is_due_to_go_once_slow_clocks_and_requests_are_through
     old, new = entry(signs_from=T), entry(signs_from=T + MAX_AGE)
 
     assert rules.needed([old, new], T + MAX_AGE) == [new]
-    assert rules.finished([old, new], T + MAX_AGE + PICKUP - SECOND) == []
-    assert rules.finished([old, new], T + MAX_AGE + PICKUP) == [old]
+    assert rules.finished([old, new], POLICY, T + MAX_AGE + POLICY.pickup - SECOND) == []
+    assert rules.finished([old, new], POLICY, T + MAX_AGE + POLICY.pickup) == [old]
 
 
 def test_every_moment_of_change_is_announced() -> None:
-    ring = [entry(signs_from=T), entry(signs_from=T + MAX_AGE), entry(created=T + MAX_AGE)]
+    entries = [entry(signs_from=T), entry(signs_from=T + MAX_AGE), entry(created=T + MAX_AGE)]
     stop = T + MAX_AGE
     moments = [T]
-    while moment := rules.changes_at(ring, POLICY, moments[-1]):
+    while moment := rules.changes_at(entries, POLICY, moments[-1]):
         moments.append(moment)
 
-    assert moments[1:] == [stop, stop + PICKUP, stop + POLICY.published_for, stop + POLICY.known_for]
+    assert moments[1:] == [stop, stop + POLICY.pickup, stop + POLICY.published_for, stop + POLICY.known_for]
 
 
 def test_the_ring_survives_being_written_and_read() -> None:
-    ring = (entry(signs_from=T), entry(created=T + SECOND))
+    entries = (entry(signs_from=T), entry(created=T + SECOND))
 
-    assert parse(dump(ring)) == ring
+    assert parse(dump(entries)) == entries
 
 
 @given(st.binary() | st.recursive(st.none() | st.text(), st.lists).map(lambda j: repr(j).encode()))
@@ -161,7 +165,7 @@ class Life:
         self.published_since: dict[str, datetime] = {}
         self.signed_last: dict[str, datetime] = {}
         self.snapshots: list[tuple[datetime, KeyRing]] = []
-        self.first = changes.generate(keys_dir, "ES256", self.now).kid
+        self.first = ring.generate(keys_dir, "ES256", self.now).kid
         self.look()
 
     def command(self, name: str) -> None:
@@ -171,13 +175,13 @@ class Life:
         try:
             match name:
                 case "generate":
-                    changes.generate(self.keys_dir, "ES256", self.now)
+                    ring.generate(self.keys_dir, "ES256", self.now)
                 case "rotate":
-                    changes.rotate(self.keys_dir, "ES256", POLICY, self.now)
+                    ring.rotate(self.keys_dir, "ES256", POLICY, self.now)
                 case "retire the active":
-                    changes.retire(self.keys_dir, active.kid, "ES256", POLICY, self.now)
+                    ring.retire(self.keys_dir, active.kid, "ES256", POLICY, self.now)
                 case _ if upcoming is not None:
-                    changes.retire(self.keys_dir, upcoming.kid, "ES256", POLICY, self.now)
+                    ring.retire(self.keys_dir, upcoming.kid, "ES256", POLICY, self.now)
         except KeyRingError:
             assert upcoming is not None, "only a next key can be in the way"
         self.look()
@@ -185,7 +189,7 @@ class Life:
     def pause(self, pause: timedelta) -> None:
         for moment in self.moments(self.now, self.now + pause):
             self.now = moment
-            changes.tidy(self.keys_dir, POLICY, moment)
+            ring.tidy(self.keys_dir, POLICY, moment)
             self.look()
 
     def moments(self, start: datetime, end: datetime) -> Iterator[datetime]:
@@ -197,12 +201,12 @@ class Life:
         yield end
 
     def look(self) -> None:
-        now, ring = self.now, load(self.keys_dir, POLICY, self.now)
-        signing = ring.active_kid(now.timestamp())
+        now, seen = self.now, ring.load(self.keys_dir, POLICY, self.now)
+        signing = seen.active_kid(now.timestamp())
         self.signed_last[signing] = now
-        for kid in ring.published:
+        for kid in seen.published:
             self.published_since.setdefault(kid, now)
-        for kid in set(self.published_since) - set(ring.published):
+        for kid in set(self.published_since) - set(seen.published):
             if kid not in self.signed_last:  # a next key that was retired
                 del self.published_since[kid]
 
@@ -210,11 +214,11 @@ class Life:
         assert signing == self.first or now - self.published_since[signing] >= MAX_AGE
         # Whatever it signed can be verified until it is over.
         for kid, last in self.signed_last.items():
-            assert kid in ring.published or now > last + ACCESS + LEEWAY
-            assert kid in ring.known or now > last + IDLE + LEEWAY
+            assert kid in seen.published or now > last + ACCESS + LEEWAY
+            assert kid in seen.known or now > last + IDLE + LEEWAY
         # A replica that looked a little while ago does the same as one that looks now.
-        self.snapshots = [(at, old) for at, old in self.snapshots if now - at < PICKUP]
-        self.snapshots.append((now, ring))
+        self.snapshots = [(at, old) for at, old in self.snapshots if now - at < POLICY.pickup]
+        self.snapshots.append((now, seen))
         assert {old.active_kid(now.timestamp()) for _, old in self.snapshots} == {signing}
         # There are private halves of what may still sign, and of nothing else for long.
         entries = files.read_entries(self.keys_dir)

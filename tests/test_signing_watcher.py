@@ -17,13 +17,13 @@ from service.signing import (
     KeyRingError,
     KeyRingWatcher,
     Policy,
-    changes,
     files,
+    files_store,
     ring,
-    rules,
     signer,
     watcher,
 )
+from tests.support import ring as rings
 
 pytestmark = pytest.mark.anyio
 
@@ -37,13 +37,13 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 def keys_dir(tmp_path: Path) -> Path:
-    changes.generate(tmp_path, "ES256", datetime.now(UTC))
+    rings.generate(tmp_path, "ES256", datetime.now(UTC))
     return tmp_path
 
 
 @asynccontextmanager
 async def watching(keys_dir: Path, *, interval: float = 0.05) -> AsyncIterator[KeyRingWatcher]:
-    replica = KeyRingWatcher(keys_dir, POLICY, interval=interval)
+    replica = KeyRingWatcher(files_store(keys_dir), POLICY, interval=timedelta(seconds=interval))
     await replica.start()
     try:
         yield replica
@@ -71,14 +71,14 @@ def put(keys_dir: Path, created: datetime, signs_from: datetime | None) -> Entry
 
 
 async def test_a_replica_takes_up_a_change_within_3_seconds(keys_dir: Path) -> None:
-    async with watching(keys_dir, interval=watcher.INTERVAL) as replica:
+    async with watching(keys_dir, interval=1.0) as replica:
         before = replica.ring
-        entry = changes.generate(keys_dir, "ES256", datetime.now(UTC))
+        entry = rings.generate(keys_dir, "ES256", datetime.now(UTC))
         await within(3, lambda: entry.kid in replica.ring.published)
 
         assert entry.kid.encode() in replica.ring.jwks
         assert replica.ring.etag != before.etag
-        changes.retire(keys_dir, entry.kid, "ES256", POLICY, datetime.now(UTC))
+        rings.retire(keys_dir, entry.kid, "ES256", POLICY, datetime.now(UTC))
         await within(3, lambda: replica.ring.etag == before.etag)
         assert replica.problem is None
 
@@ -101,7 +101,7 @@ async def test_a_replica_does_by_itself_what_time_brings(tmp_path: Path) -> None
     # One leaves the JWKS soon, one is due to lose its private half soon, one begins to sign soon.
     leaving = put(tmp_path, now - 9 * hour, now - 8 * hour)
     stopping = put(tmp_path, now - 9 * hour, soon - POLICY.published_for)
-    active = put(tmp_path, now - 9 * hour, soon - rules.PICKUP)
+    active = put(tmp_path, now - 9 * hour, soon - POLICY.pickup)
     upcoming = put(tmp_path, now - hour, soon)
     files.write_ring(tmp_path, [leaving, stopping, active, upcoming])
 
@@ -222,7 +222,7 @@ async def test_a_folder_that_the_replica_cannot_write_is_mentioned_once(
 
 
 async def test_a_replica_does_not_start_without_its_keys(tmp_path: Path) -> None:
-    replica = KeyRingWatcher(tmp_path, POLICY)
+    replica = KeyRingWatcher(files_store(tmp_path), POLICY, interval=timedelta(seconds=1))
 
     with pytest.raises(KeyRingError, match="sealwright keys generate"):
         await replica.start()
@@ -238,13 +238,13 @@ async def test_the_ring_can_still_be_used_once_the_watcher_has_stopped(keys_dir:
 
 async def test_a_next_key_retired_between_two_reads_is_no_problem(keys_dir: Path) -> None:
     now = datetime.now(UTC)
-    entry = changes.generate(keys_dir, "ES256", now)
+    entry = rings.generate(keys_dir, "ES256", now)
     stale = files.read_ring(keys_dir)
-    changes.retire(keys_dir, entry.kid, "ES256", POLICY, now)
+    rings.retire(keys_dir, entry.kid, "ES256", POLICY, now)
     fresh = files.read_ring(keys_dir)
 
     with mock.patch.object(files, "read_ring", side_effect=[stale, fresh]):
-        raw, snapshot = ring.read(keys_dir, POLICY, now)
+        raw, snapshot = await ring.read(files_store(keys_dir), POLICY, now)
 
     assert raw == fresh
     assert entry.kid not in snapshot.published

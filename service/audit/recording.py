@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from service.audit.tables import audit_events
-from service.database import Connection, Statement, TextArray, now
+from service.database import Connection, Row, Statement, TextArray, now
 
 Event = Literal[
     "session.started",
@@ -41,6 +41,10 @@ Event = Literal[
     "role.added",
     "role.changed",
     "role.removed",
+    "key.rotated",
+    "key.compromised",
+    "key.imported",
+    "key.moved",
 ]
 
 acting_as: ContextVar[str | None] = ContextVar("acting_as", default=None)
@@ -64,9 +68,11 @@ _COLUMNS = (
 _record = Statement(sa.insert(audit_events).values({name: sa.bindparam(name) for name in _COLUMNS}))
 _ended = (
     sa.func.unnest(
-        sa.bindparam("session_ids", type_=ARRAY(sa.Uuid)), sa.bindparam("client_ids", type_=TextArray)
+        sa.bindparam("session_ids", type_=ARRAY(sa.Uuid)),
+        sa.bindparam("user_ids", type_=ARRAY(sa.Uuid)),
+        sa.bindparam("client_ids", type_=TextArray),
     )
-    .table_valued("session_id", "client_id")
+    .table_valued("session_id", "user_id", "client_id")
     .render_derived()
 )
 _record_ends = Statement(
@@ -74,7 +80,7 @@ _record_ends = Statement(
         ["event", "user_id", "client_id", "session_id", "detail", "actor"],
         sa.select(
             sa.literal("session.ended"),
-            sa.bindparam("user_id", type_=sa.Uuid),
+            _ended.c.user_id,
             _ended.c.client_id,
             _ended.c.session_id,
             sa.bindparam("detail", type_=sa.Text),
@@ -149,15 +155,13 @@ async def record_all(db: Connection, event: Event, user_ids: Sequence[UUID]) -> 
         await db.rows(_record_all, event=event, user_ids=user_ids, actor=_cut("actor", acting_as.get()))
 
 
-async def record_ends(
-    db: Connection, user_id: UUID, sessions: Sequence[tuple[UUID, str]], detail: str
-) -> None:
-    """Append `session.ended` for many sessions of a user, each with its client."""
+async def record_ends(db: Connection, sessions: Sequence[Row], detail: str) -> None:
+    """Append `session.ended` for many sessions, each with its id, `user_id` and `client_id`."""
     await db.rows(
         _record_ends,
-        user_id=user_id,
-        session_ids=[session_id for session_id, _ in sessions],
-        client_ids=[client_id for _, client_id in sessions],
+        session_ids=[session["id"] for session in sessions],
+        user_ids=[session["user_id"] for session in sessions],
+        client_ids=[session["client_id"] for session in sessions],
         detail=detail,
         actor=_cut("actor", acting_as.get()),
     )

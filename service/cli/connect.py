@@ -65,7 +65,7 @@ def run(
     `demand` refuses, with a `SchemaError`, a database that will not do.
     """
     settings = settings_or_fail()
-    acting_as.set(_operator())
+    acting()
 
     async def main() -> T:
         async with opened(settings) as database:
@@ -100,6 +100,11 @@ def run_revoking(work: Callable[[Settings, Database, Revocations], Awaitable[T]]
             return result
 
     return run(main)
+
+
+def acting() -> None:
+    """Let what this command does be recorded in the name of whoever runs it."""
+    acting_as.set(_operator())
 
 
 def _operator() -> str:

@@ -16,12 +16,13 @@ from sealwright import (
 )
 from service import schema
 from service.cli.connect import opened
+from service.cli.ring import opened_ring
 from service.cli.words import ago
 from service.errors import Unavailable
 from service.introspection import standing
 from service.introspection.standing import Revoked, Session
-from service.settings import Settings, SettingsError, load, load_for_keys
-from service.signing import KeyRingError, files, rules
+from service.settings import Settings, SettingsError, load
+from service.signing import KeyRingError, rules
 from service.tokens import Refresh
 from service.tokens.reading import ACCESS_LEEWAY, ALGORITHMS, as_refresh
 from service.tokens.unverified import Unverified
@@ -55,7 +56,7 @@ class Findings:
 async def find_out(token: Unverified) -> Findings:
     """Look at everything that there is to look at: keys, settings, Postgres."""
     now = time.time()
-    signature, keys = _signature(token, now)
+    signature, keys = await _signature(token, now)
     if not signature.good:
         unknown = Finding(None, "not looked at: nothing proves that the token is ours")
         return Findings(signature, unknown, unknown)
@@ -70,9 +71,12 @@ async def find_out(token: Unverified) -> Findings:
     return Findings(signature, validity, await _standing(settings, claims, now))
 
 
-def _signature(token: Unverified, now: float) -> tuple[Finding, KeySet]:
+async def _signature(token: Unverified, now: float) -> tuple[Finding, KeySet]:
     try:
-        entries = files.read_entries(load_for_keys().keys_dir)
+        async with opened_ring() as ring:
+            entries = ring.store.parse(await ring.store.read())
+    except Unavailable as error:
+        return Finding(None, f"not checked: Postgres cannot be reached ({error.detail})"), KeySet()
     except (SettingsError, KeyRingError) as error:
         return Finding(None, f"not checked: {error}"), KeySet()
     # Retired keys too, for as long as the ring has them: a token of last week is still known as ours.

@@ -23,6 +23,7 @@ from rich.console import Console
 
 from service import embedded, logs, signing
 from service.cli import banner, output
+from service.cli.connect import opened
 from service.cli.seed import seed
 from service.cli.serve import server_options
 from service.settings import PREFIX, Settings, SettingsError, deployment, load
@@ -68,10 +69,16 @@ def _prepared(servers: embedded.Servers, issuer: str, runner: asyncio.Runner) ->
         database_url=servers.database_url,
         redis_url=servers.redis_url,
     )
-    signing.ensure(known.keys_dir, known.signing_algorithm, datetime.now(UTC))
     runner.run(migrating.upgrade(servers.database_url))
+    runner.run(_key(known))
     runner.run(seed(known))
     return known
+
+
+async def _key(known: Settings) -> None:
+    async with opened(known) as database:
+        store = signing.store_of(known, database)
+        await store.change(signing.changes.ensure(known.signing_algorithm, datetime.now(UTC)), begin=True)
 
 
 async def _serve(known: Settings, counts: Path, servers: embedded.Servers, listener: socket.socket) -> None:

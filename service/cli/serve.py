@@ -32,9 +32,8 @@ def serve(
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="The port to listen on.")] = None,
 ) -> None:
     """Run the service. SIGTERM ends it once the requests under way are answered."""
-    settings = run(_reached)
     try:
-        signing.load(settings.keys_dir, signing.Policy.of(settings), datetime.now(UTC))
+        settings = run(_ready)
     except signing.KeyRingError as error:
         output.fail(str(error))
     host, port = host or settings.host, port or settings.port
@@ -134,6 +133,12 @@ def _refuse_a_taken_port(host: str, port: int) -> None:
             return
     except OSError as error:
         output.fail(f"Cannot listen on port {port} of {host} ({error.strerror}); choose another: --port")
+
+
+async def _ready(settings: Settings, database: Database) -> Settings:
+    store = signing.store_of(settings, database)
+    await signing.load(store, signing.Policy.of(settings), datetime.now(UTC))
+    return settings
 
 
 async def _reached(settings: Settings, _: Database) -> Settings:

@@ -164,6 +164,10 @@ class Revocations:
                     self._metrics.revocations[entry.kind, entry.reason].add()
             await self._publish(numbered)
 
+    async def has(self, db: Connection, kind: Kind, subject: str) -> bool:
+        """Whether the record has a revocation of this in force, as a transaction sees it."""
+        return bool(await record.find(db, ((kind, subject),)))
+
     async def revoked(self, claims: Claims) -> bool:
         """Whether a verified access token has been taken back.
 

@@ -1,6 +1,7 @@
 """Ending sessions: the row says when and why, and a revocation kills the access tokens."""
 
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -8,8 +9,9 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from service.audit import record as audit
 from service.audit import record_ends
-from service.database import Statement, now
-from service.revocation import Reason, Revocation, Revoking
+from service.database import Statement, Time, now
+from service.revocation import Reason, Revocation, Revocations, Revoking
+from service.sessions.sweeping import in_pages, pages
 from service.sessions.tables import sessions
 
 _mark = (
@@ -34,11 +36,39 @@ _of_user = (
 _lock_of_user = Statement(_of_user)
 _end_many = Statement(_mark.where(sessions.c.id == sa.any_(sa.bindparam("ids", type_=ARRAY(sa.Uuid)))))
 
+PAGES = 64
+"""Pages looked at in one transaction: a few thousand sessions."""
+
+_begins = sa.bindparam("begins", type_=Time)
+_ends = sa.bindparam("ends", type_=Time)
+_signed_last = sa.func.greatest(sessions.c.refreshed_at, sessions.c.replayed_at)
+_end_signed_in = Statement(
+    _mark.where(
+        in_pages,
+        sessions.c.expires_at > now(),
+        sessions.c.refreshed_at <= _ends,
+        _signed_last >= _begins,
+    ).returning(
+        sa.or_(_begins > now() - sa.bindparam("young", type_=sa.Interval), _signed_last >= _ends).label(
+            "others"
+        )
+    )
+)
+
 _live = Statement(
     sa.select(sessions.c.id)
     .where(sessions.c.id == sa.bindparam("session_id", type_=sa.Uuid), sessions.c.ended_at.is_(None))
     .with_for_update(read=True)
 )
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """When a key signed refresh tokens, with a margin for clocks; and how long an access token lives at most."""
+
+    begins: datetime
+    ends: datetime
+    access_token_lifetime: timedelta
 
 
 async def end_in(
@@ -81,8 +111,39 @@ async def end_rows_in(
     db = revoking.db
     ids = [row["id"] for row in await db.rows(_lock_of_user, user_id=user_id, spared=spared)]
     ended = await db.rows(_end_many, ids=ids, reason=reason)
-    await record_ends(db, user_id, [(row["id"], row["client_id"]) for row in ended], reason)
+    await record_ends(db, ended, reason)
     return [row["id"] for row in ended]
+
+
+async def end_signed_in(
+    revocations: Revocations, window: SignedIn, reason: Reason, lifetime: timedelta
+) -> int:
+    """End the sessions whose live refresh token was signed within a window; return how many.
+
+    What rotation changes has no index, so the table is walked page by page, a transaction each. The key that signed
+    then is not taken any more, so no session can be refreshed past us meanwhile.
+    """
+    ended = page = 0
+    while True:
+        async with revocations.transaction() as revoking:
+            if page >= await pages(revoking.db):
+                return ended
+            rows = await revoking.db.rows(
+                _end_signed_in,
+                reason=reason,
+                first=page,
+                beyond=page + PAGES,
+                begins=window.begins,
+                ends=window.ends,
+                young=window.access_token_lifetime,
+            )
+            # The key's own tokens are dead already; here go those of the keys before and after it.
+            revoking.revoke(
+                *(Revocation("sid", str(row["id"]), reason, lifetime) for row in rows if row["others"])
+            )
+            await record_ends(revoking.db, rows, reason)
+        ended += len(rows)
+        page += PAGES
 
 
 async def is_live_in(revoking: Revoking, session_id: UUID) -> bool:

@@ -15,7 +15,7 @@ _pages = Statement(
 )
 
 # A range of ctid is read without touching a page outside of it (a TID range scan).
-_in_pages = sa.text(
+in_pages = sa.text(
     "sessions.ctid >= CAST('(' || CAST(:first AS bigint) || ',0)' AS tid)"
     " AND sessions.ctid < CAST('(' || CAST(:beyond AS bigint) || ',0)' AS tid)"
 )
@@ -25,7 +25,7 @@ _over = sa.func.coalesce(sessions.c.ended_at, sessions.c.expires_at) < now() - s
 _sweep = Statement(
     sa.delete(sessions)
     .where(
-        sessions.c.id.in_(sa.select(sessions.c.id).where(_in_pages, _over).with_for_update(skip_locked=True))
+        sessions.c.id.in_(sa.select(sessions.c.id).where(in_pages, _over).with_for_update(skip_locked=True))
     )
     .returning(sessions.c.id)
 )

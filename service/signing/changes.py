@@ -1,162 +1,224 @@
-"""The commands on the ring: each reads it, decides and writes it under one lock.
+"""What the commands and the keeper do to a ring: each is a plan, which a store carries out under its lock.
 
-`now` is the present moment; it is an argument so that tests can choose it.
+A plan is a function of the ring's entries alone. `now` is the present moment; it is an argument so that tests
+can choose it.
 """
 
-from contextlib import suppress
-from dataclasses import replace
-from datetime import datetime
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import TypeAlias
 
-from sealwright import Algorithm
-from service.signing import files, rules, signer
+from sealwright import Algorithm, Key
+from service.signing import rules, signer
 from service.signing.entries import Entry, KeyRingError
-from service.signing.rules import Policy
-
-_Entries = tuple[Entry, ...]
+from service.signing.rules import Policy, Publishing
 
 
-def generate(keys_dir: Path, algorithm: Algorithm, now: datetime) -> Entry:
-    """Make a key and publish it as the next one; make the folder, too, if need be.
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A ring as it is to be, and what becomes of private keys."""
 
-    The first key of a ring signs at once: nobody has cached a JWKS.
+    entries: tuple[Entry, ...]
+    entry: Entry | None = None
+    """The key that it is about; None if nothing was to be done, or the key is gone."""
+    made: tuple[str, bytes] | None = field(default=None, repr=False)
+    """A private key to keep: its kid, and PKCS8 PEM."""
+    gone: tuple[str, ...] = ()
+    """Private keys to destroy, those that are gone already among them."""
 
-    Raises:
-        KeyRingError: there is a next key already, or the folder cannot be used.
+
+_INSTANT = timedelta(milliseconds=1)
+
+Plan: TypeAlias = Callable[[tuple[Entry, ...]], Change]
+
+
+def generate(algorithm: Algorithm, now: datetime) -> Plan:
+    """Make a key and publish it as the next one. The first key of a ring signs at once: nobody has cached a JWKS.
+
+    Raises KeyRingError, as every plan does where it cannot be: there is a next key already.
     """
-    _make_folder(keys_dir)
-    with files.locked(keys_dir):
-        return _generate(keys_dir, _entries_or_none(keys_dir), algorithm, now)
+    return lambda entries: _add(entries, *signer.make(algorithm), now)
 
 
-def ensure(keys_dir: Path, algorithm: Algorithm, now: datetime) -> Entry | None:
-    """Make the first key unless the ring has one; safe on every replica at once.
+def ensure(algorithm: Algorithm, now: datetime) -> Plan:
+    """Make the first key unless the ring has one; safe on every replica at once."""
+    return lambda entries: Change(entries) if entries else _add(entries, *signer.make(algorithm), now)
 
-    Raises:
-        KeyRingError: as `generate`.
+
+def bring(pem: bytes, algorithm: Algorithm, now: datetime) -> Plan:
+    """Add a key that was made elsewhere, as the next one, or the first."""
+    try:
+        key, own = signer.take(pem, algorithm)
+    except signer.Unusable as error:
+        raise KeyRingError(f"It {error}.") from None
+
+    def plan(entries: tuple[Entry, ...]) -> Change:
+        if any(entry.kid == key.kid for entry in entries):
+            raise KeyRingError(f"{key.kid} is in the ring already. See: sealwright keys list")
+        return _add(entries, key, own, now)
+
+    return plan
+
+
+def rotate(algorithm: Algorithm, policy: Policy, now: datetime, publishing: Publishing | None) -> Plan:
+    """Appoint the next key, made now if there is none, to sign as soon as it may; `signs_from` says when, if known.
+
+    A rotation under way is left as it is, so running it twice rotates once. `publishing` None: nobody knows which
+    replicas run, so the key is appointed, and one of them will say when.
     """
-    _make_folder(keys_dir)
-    with files.locked(keys_dir):
-        entries = _entries_or_none(keys_dir)
-        return None if entries else _generate(keys_dir, entries, algorithm, now)
+    return lambda entries: _rotate(entries, algorithm, policy, now, publishing)
 
 
-def rotate(keys_dir: Path, algorithm: Algorithm, policy: Policy, now: datetime) -> Entry:
-    """Appoint the next key, made now if there is none, to begin to sign; its `signs_from` says when.
+def keep(algorithm: Algorithm, policy: Policy, now: datetime, publishing: Publishing) -> Plan:
+    """Do what is due by itself: rotate an active key that has grown old, let an appointed one sign when it may."""
 
-    A rotation under way is left as it is, so running it twice rotates once.
+    def plan(entries: tuple[Entry, ...]) -> Change:
+        if waiting(entries, policy, now):
+            return _rotate(entries, algorithm, policy, now, publishing)
+        return Change(entries)
 
-    Raises:
-        KeyRingError: there is no ring yet, or the folder cannot be used.
-    """
-    with files.locked(_existing(keys_dir)):
-        return _rotate(keys_dir, files.read_entries(keys_dir), algorithm, policy, now)
-
-
-def retire(keys_dir: Path, kid: str, algorithm: Algorithm, policy: Policy, now: datetime) -> Entry | None:
-    """Take a key out of service: a next one is removed, the active one rotated away.
-
-    Return the successor, also of a key that has retired already; None for a next key, which is gone.
-
-    Raises:
-        KeyRingError: there is no such key, it is just about to sign, or the folder cannot be used.
-    """
-    with files.locked(_existing(keys_dir)):
-        entries = files.read_entries(keys_dir)
-        entry = next((entry for entry in entries if entry.kid == kid), None)
-        if entry is None:
-            raise KeyRingError(f"{files.ring_path(keys_dir)} has no key {kid}. See: sealwright keys list")
-        match rules.state(entries, entry, now):
-            case "next":
-                _remove(keys_dir, entries, entry, now)
-                return None
-            case "active":
-                return _rotate(keys_dir, entries, algorithm, policy, now)
-            case "retired":
-                return rules.successor(entries, entry)
+    return plan
 
 
-def tidy(keys_dir: Path, policy: Policy, now: datetime) -> None:
-    """Destroy private keys that no longer sign, forget keys that no token can carry. Cheap if there are none.
-
-    Raises:
-        KeyRingError: there is something to do, but the folder cannot be written.
-    """
-    if not _untidy(keys_dir, files.read_entries(keys_dir), policy, now):
-        return
-    with files.locked(keys_dir):
-        entries = files.read_entries(keys_dir)
-        for entry in rules.finished(entries, now):
-            files.destroy_private(keys_dir, entry.kid)
-        kept = rules.known(entries, policy, now)
-        if len(kept) != len(entries):
-            files.write_ring(keys_dir, kept)
-
-
-def _untidy(keys_dir: Path, entries: _Entries, policy: Policy, now: datetime) -> bool:
-    return len(rules.known(entries, policy, now)) != len(entries) or any(
-        files.has_private(keys_dir, entry.kid) for entry in rules.finished(entries, now)
+def waiting(entries: Sequence[Entry], policy: Policy, now: datetime) -> bool:
+    """Whether `keep` would have something to do, or something to wait for."""
+    appointed = rules.upcoming(entries, now)
+    return rules.due(entries, policy, now) or (
+        appointed is not None and appointed.appointed_at is not None and appointed.signs_from is None
     )
 
 
-def _generate(keys_dir: Path, entries: _Entries, algorithm: Algorithm, now: datetime) -> Entry:
+def retire(
+    kid: str, algorithm: Algorithm, policy: Policy, now: datetime, publishing: Publishing | None
+) -> Plan:
+    """Take a key out of service: a next one is removed, the active one rotated away.
+
+    `entry` is the successor, also of a key that has retired already; None for a next key, which is gone.
+    """
+
+    def plan(entries: tuple[Entry, ...]) -> Change:
+        entry = _named(entries, kid)
+        match rules.state(entries, entry, now):
+            case "next":
+                return _remove(entries, entry, policy, now)
+            case "active":
+                return _rotate(entries, algorithm, policy, now, publishing)
+            case "retired" | "compromised":
+                return Change(entries, rules.successor(entries, entry))
+
+    return plan
+
+
+def compromise(kid: str, algorithm: Algorithm, now: datetime) -> Plan:
+    """Drop a key at once, from the JWKS too. If it was to sign now, the next one signs instead, made now if need be.
+
+    `entry` is the dropped one; done again, it changes nothing.
+    """
+
+    def plan(entries: tuple[Entry, ...]) -> Change:
+        entry = _named(entries, kid)
+        if entry.compromised_at is not None:
+            return Change(entries, entry, gone=(kid,))
+        dead = replace(entry, compromised_at=_plain(now))
+        others = tuple(dead if e is entry else e for e in entries)
+        if rules.active(others, now) is not None:
+            return Change(others, dead, gone=(kid,))
+        return _replace_at_once(others, dead, algorithm, now)
+
+    return plan
+
+
+def settle(kid: str, now: datetime) -> Plan:
+    """Remember that all that follows on a compromise has been done."""
+
+    def plan(entries: tuple[Entry, ...]) -> Change:
+        return Change(
+            tuple(
+                replace(e, settled_at=_plain(now)) if e.kid == kid and e.settled_at is None else e
+                for e in entries
+            )
+        )
+
+    return plan
+
+
+def tidy(policy: Policy, now: datetime) -> Plan:
+    """Destroy private keys that no longer sign, forget keys that no token can carry."""
+    return lambda entries: Change(
+        tuple(rules.listed(entries, policy, now)),
+        gone=tuple(e.kid for e in rules.finished(entries, policy, now)),
+    )
+
+
+def untidy(entries: Sequence[Entry], private: frozenset[str], policy: Policy, now: datetime) -> bool:
+    """Whether `tidy` would do anything, where these private keys are there."""
+    return len(rules.listed(entries, policy, now)) != len(entries) or any(
+        entry.kid in private for entry in rules.finished(entries, policy, now)
+    )
+
+
+def _named(entries: tuple[Entry, ...], kid: str) -> Entry:
+    for entry in entries:
+        if entry.kid == kid:
+            return entry
+    raise KeyRingError(f"The ring has no key {kid}. See: sealwright keys list")
+
+
+def _add(entries: tuple[Entry, ...], key: Key, pem: bytes, now: datetime) -> Change:
     waiting = rules.upcoming(entries, now)
     if waiting is not None:
         raise KeyRingError(
             f"{waiting.kid} is the next key already. Run: sealwright keys rotate, which lets it sign; "
             f"or: sealwright keys retire {waiting.kid}, which removes it."
         )
-    entry = _make(keys_dir, algorithm, now)
+    entry = Entry(key, created_at=_plain(now))
     if rules.active(entries, now) is None:
         entry = replace(entry, signs_from=entry.created_at)
-    files.write_ring(keys_dir, [*entries, entry])
-    return entry
+    return Change((*entries, entry), entry, (key.kid, pem))
 
 
-def _rotate(keys_dir: Path, entries: _Entries, algorithm: Algorithm, policy: Policy, now: datetime) -> Entry:
+def _rotate(
+    entries: tuple[Entry, ...],
+    algorithm: Algorithm,
+    policy: Policy,
+    now: datetime,
+    publishing: Publishing | None,
+) -> Change:
     entry = rules.upcoming(entries, now)
     if entry is not None and entry.signs_from is not None:
-        return entry
-    others = [e for e in entries if e is not entry]
-    entry = entry or _make(keys_dir, algorithm, now)
-    entry = replace(entry, signs_from=rules.begin(entries, entry, policy, _whole(now)))
-    files.write_ring(keys_dir, [*others, entry])
-    return entry
+        return Change(entries, entry)
+    made = None
+    if entry is None:
+        change = _add(entries, *signer.make(algorithm), now)
+        entries, entry, made = change.entries, change.entries[-1], change.made
+    begins = None if publishing is None else rules.begin(entries, entry, policy, _plain(now), publishing)
+    appointed = replace(
+        entry,
+        signs_from=entry.signs_from or begins,
+        appointed_at=entry.appointed_at or _plain(now),
+    )
+    return Change((*(e for e in entries if e is not entry), appointed), appointed, made)
 
 
-def _remove(keys_dir: Path, entries: _Entries, entry: Entry, now: datetime) -> None:
-    if entry.signs_from is not None and entry.signs_from <= now + rules.PICKUP:
+def _remove(entries: tuple[Entry, ...], entry: Entry, policy: Policy, now: datetime) -> Change:
+    if entry.signs_from is not None and entry.signs_from <= now + policy.pickup:
         # Some replicas would hear of it too late and sign with a key that the others have forgotten.
         raise KeyRingError(f"{entry.kid} begins to sign at {entry.signs_from}. Try again after that.")
-    files.write_ring(keys_dir, [e for e in entries if e is not entry])
-    files.destroy_private(keys_dir, entry.kid)
+    return Change(tuple(e for e in entries if e is not entry), gone=(entry.kid,))
 
 
-def _make(keys_dir: Path, algorithm: Algorithm, now: datetime) -> Entry:
-    # The private half first: a ring never names a key that is not there.
-    key, pem = signer.make(algorithm)
-    files.write_private(keys_dir, key.kid, pem)
-    return Entry(key, created_at=_whole(now))
+def _replace_at_once(entries: tuple[Entry, ...], dead: Entry, algorithm: Algorithm, now: datetime) -> Change:
+    entry, made = rules.upcoming(entries, now), None
+    if entry is None:
+        key, pem = signer.make(algorithm)
+        entry, made = Entry(key, created_at=_plain(now)), (key.kid, pem)
+    last = rules.last_start([e for e in entries if e is not entry])
+    begins = _plain(now) if last is None else max(_plain(now), last + _INSTANT)
+    begun = replace(entry, signs_from=begins, appointed_at=entry.appointed_at or _plain(now))
+    return Change((*(e for e in entries if e is not entry), begun), dead, made, (dead.kid,))
 
 
-def _make_folder(keys_dir: Path) -> None:
-    try:
-        keys_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise KeyRingError(f"{keys_dir} cannot be made ({error.strerror}).") from None
-
-
-def _existing(keys_dir: Path) -> Path:
-    files.read_ring(keys_dir)  # its words are better than those of a lock that cannot be opened
-    return keys_dir
-
-
-def _entries_or_none(keys_dir: Path) -> _Entries:
-    with suppress(FileNotFoundError):
-        files.ring_path(keys_dir).lstat()
-        return files.read_entries(keys_dir)
-    return ()
-
-
-def _whole(now: datetime) -> datetime:
-    return now.replace(microsecond=0)
+def _plain(now: datetime) -> datetime:
+    # In milliseconds, so that people can read the ring.
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)

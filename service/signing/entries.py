@@ -24,11 +24,17 @@ class Entry:
 
     `created_at` is when it was written to the ring, and so published. `signs_from` is when it begins to sign,
     or None while nobody has said so. It stops when the next one begins: no moment is written twice.
+    `appointed_at` is when somebody asked for it to sign as soon as it may. `compromised_at` is when it was
+    declared dead with all that it signed, and `settled_at` when all that follows was done; it stays listed for as
+    long as what it signed could have lived.
     """
 
     key: Key
     created_at: datetime
     signs_from: datetime | None = None
+    appointed_at: datetime | None = None
+    compromised_at: datetime | None = None
+    settled_at: datetime | None = None
 
     @property
     def kid(self) -> str:
@@ -40,8 +46,8 @@ class Damaged(ValueError):
     """The bytes are no ring; the text says what of them is wrong."""
 
 
-def dump(entries: Sequence[Entry]) -> bytes:
-    """Write the ring, for people to read too."""
+def dump(entries: Sequence[Entry], *, moved_to: str | None = None) -> bytes:
+    """Write the ring, for people to read too; `moved_to` names the store where it is changed from now on."""
     keys = [
         {
             "kid": entry.kid,
@@ -49,10 +55,18 @@ def dump(entries: Sequence[Entry]) -> bytes:
             "created_at": _write_time(entry.created_at),
             "signs_from": entry.signs_from and _write_time(entry.signs_from),
             "jwk": entry.key.to_jwk(),
+            **{name: _write_time(at) for name, at in _marks(entry).items() if at is not None},
         }
         for entry in entries
     ]
-    return json.dumps({"version": _VERSION, "keys": keys}, indent=2).encode() + b"\n"
+    head = {"version": _VERSION} | ({} if moved_to is None else {"moved_to": moved_to})
+    return json.dumps({**head, "keys": keys}, indent=2).encode() + b"\n"
+
+
+def moved_to(raw: bytes) -> str | None:
+    """Return the store that a ring, which `parse` has read, was moved to; None if this is where it is."""
+    found = json.loads(raw).get("moved_to")
+    return None if found is None else str(found)
 
 
 def parse(raw: bytes) -> tuple[Entry, ...]:
@@ -89,8 +103,26 @@ def _entry(item: Any) -> Entry:
         or item["alg"] != key.alg
     ):
         raise Damaged("a key's name or algorithm in it is not its own")
-    signs_from = item["signs_from"]
-    return Entry(key, _read_time(item["created_at"]), None if signs_from is None else _read_time(signs_from))
+    return Entry(
+        key,
+        _read_time(item["created_at"]),
+        _read_time_or_none(item["signs_from"]),
+        _read_time_or_none(item.get("appointed_at")),
+        _read_time_or_none(item.get("compromised_at")),
+        _read_time_or_none(item.get("settled_at")),
+    )
+
+
+def _marks(entry: Entry) -> dict[str, datetime | None]:
+    return {
+        "appointed_at": entry.appointed_at,
+        "compromised_at": entry.compromised_at,
+        "settled_at": entry.settled_at,
+    }
+
+
+def _read_time_or_none(text: str | None) -> datetime | None:
+    return None if text is None else _read_time(text)
 
 
 def _read_time(text: str) -> datetime:

@@ -4,16 +4,17 @@ import fcntl
 import os
 import stat
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from service.settings import PREFIX
 from service.signing import signer
-from service.signing.entries import Damaged, Entry, KeyRingError, dump, parse
+from service.signing.changes import Change, Plan
+from service.signing.entries import Damaged, Entry, KeyRingError, dump, moved_to, parse
 
 _LOCK_WAIT = 5.0
-# Seconds. Well below PICKUP: the time that a change carries was read before the lock was waited for.
+# Seconds. Well below the policy's pickup: the time that a change carries was read before the lock was waited for.
 
 
 def ring_path(keys_dir: Path) -> Path:
@@ -68,17 +69,59 @@ def read_signer(keys_dir: Path, entry: Entry, *, remedy: str) -> signer.Signer:
             `remedy` says what to do where the file itself is lost.
     """
     path = private_path(keys_dir, entry.kid)
+    pem = read_private(keys_dir, entry.kid)
+    if pem is None:
+        raise KeyRingError(f"{path} does not exist. {remedy}")
     try:
-        return signer.read(_read(path, forbidden=0o077, advice="chmod 600"), entry.key)
-    except FileNotFoundError:
-        raise KeyRingError(f"{path} does not exist. {remedy}") from None
+        return signer.read(pem, entry.key)
     except signer.Unusable as error:
         raise KeyRingError(f"{path} {error}. {remedy}") from None
 
 
-def write_ring(keys_dir: Path, entries: Sequence[Entry]) -> None:
+def read_private(keys_dir: Path, kid: str) -> bytes | None:
+    """Read a private key as PEM; None if there is none. Raises KeyRingError as `read_signer`."""
+    try:
+        return _read(private_path(keys_dir, kid), forbidden=0o077, advice="chmod 600")
+    except FileNotFoundError:
+        return None
+
+
+def change(keys_dir: Path, plan: Plan, *, begin: bool = False) -> Change:
+    """Carry out a plan under the folder's lock; with `begin`, make the folder and its first ring if need be.
+
+    Raises:
+        KeyRingError: the plan refuses, or the folder cannot be used.
+    """
+    if begin:
+        _make_folder(keys_dir)
+    else:
+        read_ring(keys_dir)  # its words are better than those of a lock that cannot be opened
+    with locked(keys_dir):
+        raw = _raw_or_none(keys_dir) if begin else read_ring(keys_dir)
+        entries = () if raw is None else parse_ring(keys_dir, raw)
+        if raw is not None and (store := moved_to(raw)) is not None:
+            raise moved(ring_path(keys_dir), store)
+        planned = plan(entries)
+        # The private half first: a ring never names a key that is not there.
+        if planned.made is not None:
+            write_private(keys_dir, *planned.made)
+        if planned.entries != entries:
+            write_ring(keys_dir, planned.entries)
+        for kid in planned.gone:
+            destroy_private(keys_dir, kid)
+        return planned
+
+
+def write_ring(keys_dir: Path, entries: Sequence[Entry], *, moved_to: str | None = None) -> None:
     """Replace `ring.json`, all at once. Raises KeyRingError."""
-    _write(ring_path(keys_dir), dump(entries), 0o644)
+    _write(ring_path(keys_dir), dump(entries, moved_to=moved_to), 0o644)
+
+
+def problem_writing(keys_dir: Path) -> str | None:
+    """Say why this process cannot change the ring; None if it can."""
+    if os.access(keys_dir, os.W_OK | os.X_OK):
+        return None
+    return f"{keys_dir} is not writable here, so keys do not rotate by themselves: run sealwright keys rotate"
 
 
 def write_private(keys_dir: Path, kid: str, pem: bytes) -> None:
@@ -86,9 +129,72 @@ def write_private(keys_dir: Path, kid: str, pem: bytes) -> None:
     _write(private_path(keys_dir, kid), pem, 0o600)
 
 
+def hand_over(keys_dir: Path, to: str | None) -> tuple[tuple[Entry, ...], dict[str, bytes]]:
+    """Return the ring and its private keys, and let nobody change it here any more; None: let them again.
+
+    Raises KeyRingError.
+    """
+    read_ring(keys_dir)
+    with locked(keys_dir):
+        entries = read_entries(keys_dir)
+        private = {e.kid: pem for e in entries if (pem := read_private(keys_dir, e.kid)) is not None}
+        write_ring(keys_dir, entries, moved_to=to)
+    return entries, private
+
+
+def receive(keys_dir: Path, entries: Sequence[Entry], private: Mapping[str, bytes]) -> None:
+    """Take in a ring that was handed over, where there is none or one that was handed over itself.
+
+    Raises KeyRingError.
+    """
+    _make_folder(keys_dir)
+    with locked(keys_dir):
+        raw = _raw_or_none(keys_dir)
+        if raw is not None and moved_to(raw) is None:
+            require_same(ring_path(keys_dir), parse_ring(keys_dir, raw), entries)
+            return
+        for kid, pem in private.items():
+            write_private(keys_dir, kid, pem)
+        write_ring(keys_dir, entries)
+
+
+def empty(keys_dir: Path) -> int:
+    """Destroy the private keys that a ring which was handed over has left behind; return how many there were.
+
+    Raises KeyRingError.
+    """
+    raw = read_ring(keys_dir)
+    with locked(keys_dir):
+        require_moved(ring_path(keys_dir), raw)
+        kids = privates(keys_dir)
+        for kid in kids:
+            destroy_private(keys_dir, kid)
+    return len(kids)
+
+
+def require_moved(where: object, raw: bytes) -> None:
+    """Refuse what is only right for a ring that is changed elsewhere by now. Raises KeyRingError."""
+    if moved_to(raw) is None:
+        raise KeyRingError(f"{where} has not been moved. Run: sealwright keys move, without --done, first.")
+
+
+def require_same(where: object, there: Sequence[Entry], coming: Sequence[Entry]) -> None:
+    """Refuse to put a ring in place of another one. That it has arrived before, and gone on since, is fine.
+
+    Raises KeyRingError.
+    """
+    if {entry.kid for entry in there}.isdisjoint(entry.kid for entry in coming):
+        raise KeyRingError(f"{where} is another ring already. Move it away first, if nothing uses it.")
+
+
 def has_private(keys_dir: Path, kid: str) -> bool:
     """Return whether the private half of a key is there."""
     return private_path(keys_dir, kid).exists()
+
+
+def privates(keys_dir: Path) -> frozenset[str]:
+    """Return the kids whose private half is there."""
+    return frozenset(path.stem for path in keys_dir.glob("*.pem"))
 
 
 def destroy_private(keys_dir: Path, kid: str) -> None:
@@ -98,8 +204,10 @@ def destroy_private(keys_dir: Path, kid: str) -> None:
     """
     path = private_path(keys_dir, kid)
     try:
-        path.unlink(missing_ok=True)
+        path.unlink()
         _sync(keys_dir)
+    except FileNotFoundError:
+        return
     except OSError as error:
         raise _unwritable(path, error) from None
 
@@ -131,6 +239,25 @@ def locked(keys_dir: Path) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
+
+
+def moved(where: object, store: str) -> KeyRingError:
+    """Return the refusal to change a ring that is changed elsewhere by now."""
+    return KeyRingError(f"{where} was moved to {store}. Set {PREFIX}KEY_STORE={store} here too.")
+
+
+def _make_folder(keys_dir: Path) -> None:
+    try:
+        keys_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise KeyRingError(f"{keys_dir} cannot be made ({error.strerror}).") from None
+
+
+def _raw_or_none(keys_dir: Path) -> bytes | None:
+    with suppress(FileNotFoundError):
+        ring_path(keys_dir).lstat()
+        return read_ring(keys_dir)
+    return None
 
 
 def _wait_for(fd: int, path: Path) -> None:

@@ -3,15 +3,25 @@
 import base64
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from pathlib import Path
+from datetime import UTC, datetime
 
 from sealwright import KeySet
-from service.signing import files, rules
+from service.signing import rules
 from service.signing.entries import Entry, KeyRingError
-from service.signing.rules import Policy
+from service.signing.rules import Policy, State
 from service.signing.signer import Signer, TokenType
+from service.signing.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class KeyStatus:
+    """What a key does at the moment, and its age in seconds."""
+
+    kid: str
+    state: State
+    age: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,6 +38,8 @@ class KeyRing:
     """A strong validator of `jwks`, with its quotes (RFC 9110 8.8.3)."""
     changes_at: float | None
     """When a new snapshot of the same ring would differ, in seconds since the epoch."""
+    entries: tuple[Entry, ...] = field(repr=False)
+    """Every key of the ring, whatever it does."""
     _signers: tuple[tuple[float, Signer], ...] = field(repr=False)
     """The latest to begin first; from when on each signs."""
 
@@ -46,43 +58,63 @@ class KeyRing:
         begins = [begins for begins, _ in self._signers]
         return next((since for since in begins if since <= now), begins[-1])
 
+    def status(self, now: float) -> tuple["KeyStatus", ...]:
+        """Return what each key does at `now`, in seconds since the epoch."""
+        at = datetime.fromtimestamp(now, UTC)
+        return tuple(
+            KeyStatus(e.kid, rules.state(self.entries, e, at), now - e.created_at.timestamp())
+            for e in self.entries
+        )
+
     def active_kid(self, now: float) -> str:
         """Return the kid that `sign` would use."""
         signers = self._signers
         return next((signer for begins, signer in signers if begins <= now), signers[-1][1]).key.kid
 
 
-def load(keys_dir: Path, policy: Policy, now: datetime) -> KeyRing:
+async def load(store: Store, policy: Policy, now: datetime) -> KeyRing:
     """Read the ring and the private keys that it needs.
 
     Raises:
-        KeyRingError: anything is missing or not as it should be; the text says which file and what to do.
+        KeyRingError: anything is missing or not as it should be; the text says what, and what to do.
     """
-    return read(keys_dir, policy, now)[1]
+    return (await read(store, policy, now))[1]
 
 
-def read(keys_dir: Path, policy: Policy, now: datetime) -> tuple[bytes, KeyRing]:
-    """Return the bytes of `ring.json` beside the ring. Raises as `load`."""
-    raw = files.read_ring(keys_dir)
+async def read(store: Store, policy: Policy, now: datetime) -> tuple[bytes, KeyRing]:
+    """Return the bytes of the ring, as the store keeps them, beside it. Raises as `load`."""
+    raw = await store.read()
     while True:
         try:
-            return raw, _snapshot(keys_dir, raw, policy, now)
+            entries = store.parse(raw)
+            signers = [
+                await store.signer(e, remedy=remedy) for e, remedy in wanted(store.where, entries, now)
+            ]
+            return raw, snapshot(entries, signers, policy, now)
         except KeyRingError:
-            # A next key may have been retired, and its private half unlinked, since the first look.
-            again = files.read_ring(keys_dir)
+            # A next key may have been retired, and its private half destroyed, since the first look.
+            again = await store.read()
             if again == raw:
                 raise
             raw = again
 
 
-def _snapshot(keys_dir: Path, raw: bytes, policy: Policy, now: datetime) -> KeyRing:
-    entries = files.parse_ring(keys_dir, raw)
-    path = files.ring_path(keys_dir)
+def wanted(where: str, entries: Sequence[Entry], now: datetime) -> list[tuple[Entry, str]]:
+    """Return the keys whose private half has to be there, each with what to do if it is lost.
+
+    Raises:
+        KeyRingError: there is none that could sign.
+    """
     if not entries:
-        raise KeyRingError(f"{path} has no key. Run: sealwright keys generate")
+        raise KeyRingError(f"{where} has no key. Run: sealwright keys generate")
     if rules.active(entries, now) is None:
-        raise KeyRingError(f"{path} has no active key. Run: sealwright keys rotate")
-    signers = [(entry, _signer(keys_dir, entries, entry, now)) for entry in rules.needed(entries, now)]
+        raise KeyRingError(f"{where} has no active key. Run: sealwright keys rotate")
+    return [(entry, _remedy(entries, entry, now)) for entry in rules.needed(entries, now)]
+
+
+def snapshot(entries: Sequence[Entry], signers: Sequence[Signer], policy: Policy, now: datetime) -> KeyRing:
+    """Return the ring of this moment, with the signers of all the keys that are `wanted`."""
+    begins = {e.kid: e.signs_from.timestamp() for e in entries if e.signs_from is not None}
     published = KeySet(entry.key for entry in rules.published(entries, policy, now))
     jwks = json.dumps({"keys": [key.to_jwk() for key in published.values()]}, separators=(",", ":")).encode()
     change = rules.changes_at(entries, policy, now)
@@ -92,9 +124,10 @@ def _snapshot(keys_dir: Path, raw: bytes, policy: Policy, now: datetime) -> KeyR
         jwks=jwks,
         etag=_etag(jwks),
         changes_at=None if change is None else change.timestamp(),
+        entries=tuple(entries),
         _signers=tuple(
             sorted(
-                ((e.signs_from.timestamp(), signer) for e, signer in signers if e.signs_from is not None),
+                ((begins[signer.key.kid], signer) for signer in signers if signer.key.kid in begins),
                 key=lambda pair: pair[0],
                 reverse=True,
             )
@@ -102,15 +135,13 @@ def _snapshot(keys_dir: Path, raw: bytes, policy: Policy, now: datetime) -> KeyR
     )
 
 
-def _signer(keys_dir: Path, entries: tuple[Entry, ...], entry: Entry, now: datetime) -> Signer:
+def _remedy(entries: Sequence[Entry], entry: Entry, now: datetime) -> str:
     if rules.state(entries, entry, now) == "next":
-        remedy = f"Restore it from your backup, or run: sealwright keys retire {entry.kid}"
-    else:
-        remedy = (
-            "Restore it from your backup; if it is lost, run: sealwright keys rotate, "
-            "and start again once the new key signs."
-        )
-    return files.read_signer(keys_dir, entry, remedy=remedy)
+        return f"Restore it from your backup, or run: sealwright keys retire {entry.kid}"
+    return (
+        "Restore it from your backup; if it is lost, run: sealwright keys rotate, "
+        "and start again once the new key signs."
+    )
 
 
 def _etag(jwks: bytes) -> str:

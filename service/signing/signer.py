@@ -63,7 +63,7 @@ def make(algorithm: Algorithm) -> tuple[Key, bytes]:
         key = Key.from_public_key(private.public_key(), algorithm)
         # The kid is an argument of commands, and would be taken for an option.
         if not key.kid.startswith("-"):
-            return key, private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+            return key, _pkcs8(private)
 
 
 def read(pem: bytes, key: Key) -> Signer:
@@ -72,19 +72,42 @@ def read(pem: bytes, key: Key) -> Signer:
     Raises:
         Unusable: it is none, or another key's.
     """
+    private = _load(pem)
+    try:
+        same = Key.from_public_key(private.public_key(), key.alg).kid == key.kid
+    except InvalidKey:
+        same = False
+    if not same:
+        raise Unusable("holds another key than its name and the ring say")
+    return _proven(Signer(key, private))
+
+
+def take(pem: bytes, algorithm: Algorithm) -> tuple[Key, bytes]:
+    """Read a key that was made elsewhere; return what `make` does.
+
+    Raises:
+        Unusable: it is no private key, or not one for this algorithm.
+    """
+    private = _load(pem)
+    try:
+        key = Key.from_public_key(private.public_key(), algorithm)
+    except InvalidKey:
+        raise Unusable(f"is no key for {algorithm}, which new keys are to sign with") from None
+    return _proven(Signer(key, private)).key, _pkcs8(private)
+
+
+def _load(pem: bytes) -> _PrivateKey:
     try:
         private = load_pem_private_key(pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise Unusable("is not an unencrypted PEM private key") from None
     if isinstance(private, rsa.RSAPrivateKey) and private.key_size < RSA_BITS:
         raise Unusable(f"is too small: an RSA key has at least {RSA_BITS} bits")
-    try:
-        same = Key.from_public_key(cast("_PrivateKey", private).public_key(), key.alg).kid == key.kid
-    except InvalidKey:
-        same = False
-    if not same:
-        raise Unusable("holds another key than its name and ring.json say")
-    return _proven(Signer(key, cast("_PrivateKey", private)))
+    return cast("_PrivateKey", private)
+
+
+def _pkcs8(private: _PrivateKey) -> bytes:
+    return private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def _proven(signer: Signer) -> Signer:

@@ -1,33 +1,33 @@
-"""Keeps a replica's key ring up to date: with the folder of keys, and with the time."""
+"""Keeps a replica's key ring up to date: with its store, and with the time."""
 
 import asyncio
 import logging
-from datetime import UTC, datetime
-from pathlib import Path
+import time
+from datetime import UTC, datetime, timedelta
 
 from service.background import Background
-from service.signing import changes, files
+from service.errors import Unavailable
+from service.signing import changes
 from service.signing.entries import KeyRingError
-from service.signing.ring import KeyRing, read
+from service.signing.ring import KeyRing, KeyStatus, read
 from service.signing.rules import Policy
+from service.signing.store import Store
 
 _log = logging.getLogger("sealwright")
 
-INTERVAL = 1.0
-"""Seconds from look to look; far below PICKUP."""
-
 
 class KeyRingWatcher:
-    """Holds the present ring. A change on disk that cannot be used leaves the last good one in place."""
+    """Holds the present ring. A change in the store that cannot be used leaves the last good one in place."""
 
-    def __init__(self, keys_dir: Path, policy: Policy, *, interval: float = INTERVAL) -> None:
-        self._keys_dir = keys_dir
+    def __init__(self, store: Store, policy: Policy, *, interval: timedelta) -> None:
+        self._store = store
         self._policy = policy
-        self._interval = interval
+        self._interval = interval.total_seconds()
         self._raw = b""
         self._ring: KeyRing | None = None
         self._problem: str | None = None
         self._untidy: str | None = None
+        self._changed = asyncio.Event()
         self._background = Background()
 
     @property
@@ -38,16 +38,31 @@ class KeyRingWatcher:
 
     @property
     def problem(self) -> str | None:
-        """Why the folder's present state is not in use, for `/readyz`; None if it is."""
+        """Why the store's present state is not in use, for `/readyz`; None if it is."""
         return self._problem
+
+    @property
+    def status(self) -> tuple[KeyStatus, ...]:
+        """What each key does now, and its age."""
+        return self.ring.status(time.time())
+
+    async def changed(self, within: float) -> None:
+        """Wait for a new ring, so many seconds at most."""
+        try:
+            async with asyncio.timeout(within):
+                await self._changed.wait()
+        except TimeoutError:
+            return
+        self._changed.clear()
 
     async def start(self) -> None:
         """Load the ring and begin to watch.
 
         Raises:
             KeyRingError: the ring cannot be used; nothing is started.
+            Unavailable: the ring is in Postgres, which is away.
         """
-        await asyncio.to_thread(self._look)
+        await self._look()
         self._background.start(self._watch(), "key ring")
 
     async def stop(self) -> None:
@@ -57,14 +72,16 @@ class KeyRingWatcher:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(self._interval)
-            # A file system that hangs must not hang the event loop.
-            await asyncio.to_thread(self._look_and_survive)
+            await self._look_and_survive()
 
-    def _look_and_survive(self) -> None:
+    async def _look_and_survive(self) -> None:
         try:
-            self._look()
+            await self._look()
         except KeyRingError as error:
             self._report(str(error))
+        except Unavailable as error:
+            # Of the ring nothing new is known, and nobody can change it either.
+            _log.debug("key ring: %s", error.detail)
         except Exception as error:  # noqa: BLE001  # whatever it is, tokens can still be signed with the last good ring
             _log.exception("the key ring could not be looked at")
             self._report(f"the key ring could not be looked at: {type(error).__name__}")
@@ -75,29 +92,31 @@ class KeyRingWatcher:
 
     def _report(self, problem: str) -> None:
         if problem != self._problem:
-            _log.error("the key ring on disk is not in use, the last good one is: %s", problem)
+            _log.error("the key ring as it is now is not in use, the last good one is: %s", problem)
             self._problem = problem
 
-    def _look(self) -> None:
+    async def _look(self) -> None:
         now = datetime.now(UTC)
-        # All of its bytes, not its time and size: opening asks a network file system for the present file.
-        raw = files.read_ring(self._keys_dir)
+        # All of its bytes, not a file's time and size: opening asks a network file system for the present file.
+        raw = await self._store.read()
         ring = self._ring
         changed = raw != self._raw or self._problem is not None
         due = ring is not None and ring.changes_at is not None and ring.changes_at <= now.timestamp()
         if ring is None or changed or due:
-            self._raw, self._ring = read(self._keys_dir, self._policy, now)
+            self._raw, self._ring = await read(self._store, self._policy, now)
+            self._changed.set()
             _log.info(
                 "key ring: %s signs, %d keys are published",
                 self._ring.active_kid(now.timestamp()),
                 len(self._ring.published),
             )
         if ring is None or changed or due or self._untidy is not None:
-            self._tidy(now)
+            await self._tidy(now)
 
-    def _tidy(self, now: datetime) -> None:
+    async def _tidy(self, now: datetime) -> None:
         try:
-            changes.tidy(self._keys_dir, self._policy, now)
+            if changes.untidy(self.ring.entries, await self._store.privates(), self._policy, now):
+                await self._store.change(changes.tidy(self._policy, now))
             self._untidy = None
         except KeyRingError as error:
             # Another process may do it, or an operator's next command.

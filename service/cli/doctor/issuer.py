@@ -48,7 +48,7 @@ async def _reached(name: str, base: str, issuer: str) -> AsyncIterator[Check]:
             yield _announced(name, base, issuer, metadata.body)
             yield _clock(name, metadata)
             jwks = await _json(name, http, base + JWKS_PATH)
-            yield _kids(name, base, jwks.body)
+            yield await _kids(name, base, jwks.body)
     except _NotTold as told:
         yield told.check
     except httpx2.InvalidURL:
@@ -111,9 +111,9 @@ def _clock(name: str, answer: _Answer) -> Check:
     )
 
 
-def _kids(name: str, base: str, jwks: dict[str, Any]) -> Check:
+async def _kids(name: str, base: str, jwks: dict[str, Any]) -> Check:
     try:
-        ours = keys.published()
+        ours = await keys.published()
     except SettingsError:
         ours = None
     if ours is None:

@@ -5,24 +5,30 @@ from datetime import UTC, datetime, timedelta
 
 from service import signing
 from service.cli.doctor.checks import Check, fail, ok, warn
+from service.cli.ring import opened_ring
 from service.cli.words import span
-from service.settings import load_for_keys
-from service.signing import files, rules
+from service.errors import Unavailable
+from service.signing import rules
 
 OLD = timedelta(days=180)
 
 
 async def look() -> AsyncIterator[Check]:
     """Look at the ring as the service would load it."""
-    settings, now = load_for_keys(), datetime.now(UTC)
-    policy = signing.Policy.of(settings)
+    now = datetime.now(UTC)
     try:
-        ring = signing.load(settings.keys_dir, policy, now)
-        entries = files.read_entries(settings.keys_dir)
+        async with opened_ring() as own:
+            ring = await signing.load(own.store, own.policy, now)
     except signing.KeyRingError as error:
         says, _, remedy = str(error).partition(". ")
         yield fail("keys", says, remedy or "See: sealwright keys list")
         return
+    except Unavailable:
+        yield warn(
+            "keys", "not looked at: they are in Postgres, which cannot be reached", "See postgres, above"
+        )
+        return
+    entries = ring.entries
     kid = ring.active_kid(now.timestamp())
     active = next(entry for entry in entries if entry.kid == kid)
     age = now - active.created_at
@@ -36,11 +42,10 @@ async def look() -> AsyncIterator[Check]:
         yield ok("keys", says)
 
 
-def published() -> set[str] | None:
+async def published() -> set[str] | None:
     """Return the kids that the JWKS has to name; None if the ring cannot be read."""
-    settings = load_for_keys()
     try:
-        ring = signing.load(settings.keys_dir, signing.Policy.of(settings), datetime.now(UTC))
-    except signing.KeyRingError:
+        async with opened_ring() as own:
+            return set((await signing.load(own.store, own.policy, datetime.now(UTC))).published)
+    except (signing.KeyRingError, Unavailable):
         return None
-    return set(ring.published)
