@@ -92,6 +92,7 @@ def run(lines: str, folder: Path, deployment: Deployment, server: Server, page: 
 
 @pytest.mark.parametrize("page", PAGES, ids=title)
 def test_every_block_says_its_language_and_every_shell_line_is_one(page: Path) -> None:
+    assert not re.search(r"^[ \t]+```", page.read_text(), re.MULTILINE), "an indented fence is not looked at"
     for block in blocks(page):
         where = f"{title(page)}, line {block.line}"
         assert block.language, f"{where}: say the language of the block, or text"

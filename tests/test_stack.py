@@ -65,7 +65,7 @@ def test_the_stack_has_all_settings_and_is_for_development_alone() -> None:
         settings = load(_env_file=None, **{k.removeprefix(PREFIX).lower(): v for k, v in given.items()})
         assert settings.development
         grace = SERVICES[name].get("stop_grace_period", "30s")
-        assert int(grace.removesuffix("s")) > settings.shutdown_timeout
+        assert int(grace.removesuffix("s")) > settings.drain_delay.total_seconds() + settings.shutdown_timeout
 
 
 def test_nothing_but_the_service_has_a_port_and_that_is_this_machines_own() -> None:

@@ -45,6 +45,7 @@ Event = Literal[
     "key.compromised",
     "key.imported",
     "key.moved",
+    "record.restored",
 ]
 
 acting_as: ContextVar[str | None] = ContextVar("acting_as", default=None)

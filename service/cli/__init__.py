@@ -13,6 +13,7 @@ from service.cli import (
     importing,
     keys,
     resources,
+    restored,
     roles,
     seed,
     serve,
@@ -39,6 +40,7 @@ app.command()(doctor.doctor)
 for group, command in ((clients, apply.clients), (resources, apply.resources), (roles, apply.roles)):
     group.app.command(name="apply")(command)
 app.command()(apply.apply)
+app.command()(restored.restored)
 app.add_typer(keys.app, name="keys")
 users.app.command("import")(importing.import_)
 app.add_typer(users.app, name="users")

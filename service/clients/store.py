@@ -56,6 +56,11 @@ _disable = Statement(
     _epoch_raised.values(epoch=clients.c.epoch + 1, disabled_at=now()).where(clients.c.disabled_at.is_(None))
 )
 _enable = Statement(_epoch_raised.values(disabled_at=None).where(clients.c.disabled_at.is_not(None)))
+_leap = Statement(
+    sa.update(clients)
+    .values(epoch=clients.c.epoch + sa.bindparam("leap", type_=sa.BigInteger))
+    .returning(clients.c.id, clients.c.epoch, clients.c.disabled_at.is_not(None).label("disabled"))
+)
 _add_resource = Statement(
     sa.insert(resources).values(
         uri=sa.bindparam("uri"), scopes=sa.bindparam("scopes"), client_id=sa.bindparam("client_id")
@@ -170,6 +175,11 @@ async def enable(db: Connection, client_id: str) -> int | None:
     """Enable a client; return its epoch, or None if there is nothing to enable."""
     row = await db.row(_enable, client_id=client_id)
     return None if row is None else row["epoch"]
+
+
+async def leap(db: Connection, leap: int) -> list[Row]:
+    """Raise every client's epoch by `leap`; return each one's id, new epoch, and whether it is disabled."""
+    return await db.rows(_leap, leap=leap)
 
 
 async def add_resource(db: Connection, *, uri: str, scopes: Sequence[str], client_id: str | None) -> None:

@@ -25,6 +25,7 @@ Reason = Literal[
     "client_enabled",
     "key_compromised",
     "administrator",
+    "restored",  # whatever was revoked since the backup: nobody knows any more
 ]
 
 

@@ -57,6 +57,12 @@ _renew = Statement(
     .returning(revocation_head.c.timeline)
 )
 
+_begin_timeline = Statement(
+    sa.update(revocation_head)
+    .values(timeline=sa.func.gen_random_uuid())
+    .returning(revocation_head.c.timeline)
+)
+
 # The head's row lock is held until the commit: numbers appear in their own order, without a gap.
 _advance = Statement(
     sa.update(revocation_head)
@@ -167,6 +173,11 @@ async def head(db: Connection) -> Head:
 async def renew(db: Connection, timeline: UUID, number: int) -> bool:
     """Begin a new timeline in a record that has lost numbers up to `number`; False if it has not, or has begun one."""
     return await db.row(_renew, timeline=timeline, number=number) is not None
+
+
+async def begin_timeline(db: Connection) -> None:
+    """Begin a new timeline, whatever the record has lost: nothing that was copied from it before counts."""
+    await db.rows(_begin_timeline)
 
 
 async def append(db: Connection, entries: Sequence[Revocation]) -> list[Numbered]:
