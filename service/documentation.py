@@ -47,6 +47,16 @@ CLIENT_FIELDS: Mapping[str, Any] = {
         "format": "password",
         "description": "The client's secret (client_secret_post). Basic is the better way.",
     },
+    "client_assertion_type": {
+        "type": "string",
+        "const": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+        "description": "Says that client_assertion is a JWT (RFC 7523 2.2).",
+    },
+    "client_assertion": {
+        "type": "string",
+        "description": "A JWT that the client signed for this request (private_key_jwt): iss and sub are its client_id, "
+        "aud is the issuer alone, exp at most 5 minutes ahead, jti new.",
+    },
 }
 
 SECURITY_SCHEMES = {

@@ -66,8 +66,8 @@ _SECURITY: dict[str, Any] = {"security": [{"basic": []}, {}]}
 
 TOKEN: dict[str, Any] = {
     "summary": "Get tokens",
-    "description": "RFC 6749. A client authenticates by Basic, by client_id and client_secret in the form, "
-    "or, if it is public, by client_id alone.",
+    "description": "RFC 6749. A client authenticates by Basic, by client_id and client_secret in the form, by a "
+    "client_assertion (RFC 7523), or, if it is public, by client_id alone.",
     "responses": _RESPONSES,
     "openapi_extra": {
         **_SECURITY,
