@@ -54,8 +54,8 @@ CLIENT_FIELDS: Mapping[str, Any] = {
     },
     "client_assertion": {
         "type": "string",
-        "description": "A JWT that the client signed for this request (private_key_jwt): iss and sub are its client_id, "
-        "aud is the issuer alone, exp at most 5 minutes ahead, jti new.",
+        "description": "A JWT that the client signed for this request (private_key_jwt): "
+        "iss and sub are its client_id, aud is the issuer alone, exp at most 5 minutes ahead, jti new.",
     },
 }
 

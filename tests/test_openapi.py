@@ -36,6 +36,8 @@ ENDPOINTS = {
     ("get", "/readyz"),
 }
 BEARER = {"/logout", "/logout/all", "/sessions", "/sessions/{sid}", "/me", "/me/password"}
+CLIENT = {"client_id", "client_secret", "client_assertion_type", "client_assertion"}
+
 FIELDS = {
     "/token": {
         "grant_type",
@@ -44,12 +46,11 @@ FIELDS = {
         "refresh_token",
         "scope",
         "resource",
-        "client_id",
-        "client_secret",
+        *CLIENT,
     },
-    "/refresh": {"refresh_token", "scope", "resource", "client_id", "client_secret"},
-    "/revoke": {"token", "token_type_hint", "client_id", "client_secret"},
-    "/introspect": {"token", "token_type_hint", "client_id", "client_secret"},
+    "/refresh": {"refresh_token", "scope", "resource", *CLIENT},
+    "/revoke": {"token", "token_type_hint", *CLIENT},
+    "/introspect": {"token", "token_type_hint", *CLIENT},
     "/me/password": {"current_password", "new_password"},
 }
 ERRORS = {
