@@ -3,14 +3,13 @@
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from pathlib import Path
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from service import errors, grants, health, metadata, monitoring, schema
+from service import errors, grants, health, metadata, monitoring, schema, tracing
 from service.account import joining
 from service.account import routes as account
 from service.audit import SignInFailures
@@ -21,7 +20,7 @@ from service.clients.authentication import Authenticator
 from service.clients.fetching import Fetcher
 from service.clients.keys import ClientKeys
 from service.cors import Cors
-from service.database import Database
+from service.database import Connection, Database
 from service.documentation import DocumentedApp
 from service.draining import Drain
 from service.front import Arrivals, Front
@@ -56,11 +55,13 @@ def build(settings: Settings, counts: Path) -> FastAPI:
     `counts` is a directory where the workers of one `sealwright serve` keep what they count.
     """
     metrics = Metrics(take_seat(counts))
+    spans = tracing.begin(settings)
     database = Database(
         settings.database_url.get_secret_value(),
         size=settings.database_pool_size,
         timeout=settings.database_timeout,
         waited=metrics.pool_wait_seconds.observe,
+        lend=spans.connection if spans else Connection,
     )
     revocations = Revocations.of(settings, database, metrics)
     store = store_of(settings, database)
@@ -95,6 +96,8 @@ def build(settings: Settings, counts: Path) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
+            if spans is not None:
+                stack.push_async_callback(spans.close)
             stack.callback(passwords.close)
             stack.push_async_callback(database.close)
             await database.open()
@@ -108,7 +111,7 @@ def build(settings: Settings, counts: Path) -> FastAPI:
 
     access = AccessLog(settings.log_rendering, sys.stderr) if settings.access_log else None
     app = DocumentedApp(
-        outermost=partial(Observed, metrics=metrics, access=access),
+        outermost=lambda inner: Observed(spans.around(inner) if spans else inner, metrics, access),
         title="Sealwright",
         summary="Issues, rotates, revokes and publishes tokens.",
         lifespan=lifespan,

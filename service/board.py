@@ -15,7 +15,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
 Kind = Literal["counter", "gauge", "histogram"]
 Labels = tuple[str, ...]
@@ -111,16 +111,14 @@ class Reading:
 class Seat:
     """The place of one worker. Not for threads: the event loop alone writes here."""
 
-    def __init__(self, number: int, path: Path, file: BinaryIO) -> None:
+    def __init__(self, number: int, path: Path, file: int) -> None:
         self.number = number
         self._file = file  # holds the lock for as long as this process lives
         # Written, not merely made so long: on a disk that is full by then, an addition would kill the process.
-        missing = CAPACITY * _SIZE - file.seek(0, os.SEEK_END)
-        file.write(b"\0" * missing)
-        file.flush()
-        self._memory = mmap.mmap(file.fileno(), CAPACITY * _SIZE)
+        os.write(file, b"\0" * (CAPACITY * _SIZE - os.lseek(file, 0, os.SEEK_END)))
+        self._memory = mmap.mmap(file, CAPACITY * _SIZE)
         self._cells = memoryview(self._memory).cast("d")
-        self._list = _list_of(path).open("ab", buffering=0)
+        self._list = os.open(_list_of(path), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         self._at: dict[tuple[str, Labels], int] = {}
         self._next = _FIRST
         for name, kind, labels, at, width in _listed(path):
@@ -145,8 +143,10 @@ class Seat:
     def close(self) -> None:
         """Leave the seat to another; what was counted stays."""
         self._cells[_HEARTBEAT] = -math.inf
-        self._list.close()
-        self._file.close()
+        fcntl.flock(self._file, fcntl.LOCK_UN)
+        os.close(self._list)
+        os.close(self._file)
+        self._list = self._file = -1
 
     def _place(self, family: Family, labels: Labels) -> int:
         assert len(labels) == len(family.labels), family.name
@@ -156,7 +156,10 @@ class Seat:
             if at + family.width > CAPACITY - _SPILL:
                 return CAPACITY - _SPILL
             line = json.dumps([family.name, family.kind, labels, at, family.width])
-            self._list.write(line.encode() + b"\n")
+            try:
+                os.write(self._list, line.encode() + b"\n")
+            except OSError:  # the disk is full; or the seat was left, and what is counted now nobody reads
+                return CAPACITY - _SPILL
             self._next += family.width
             self._at[family.name, labels] = at
         return at
@@ -167,11 +170,11 @@ def take_seat(directory: Path) -> Seat:
     number = 0
     while True:
         path = directory / f"{number}{_SUFFIX}"
-        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            file.close()
+            os.close(file)
             number += 1
         else:
             return Seat(number, path, file)

@@ -133,11 +133,18 @@ class Database:
     """The pool. Whatever of it is down or slow becomes `Unavailable`, a 503 with `Retry-After`."""
 
     def __init__(
-        self, url: str, *, size: int, timeout: timedelta, waited: Callable[[float], None] | None = None
+        self,
+        url: str,
+        *,
+        size: int,
+        timeout: timedelta,
+        waited: Callable[[float], None] | None = None,
+        lend: Callable[[Any], Connection] = Connection,
     ) -> None:
-        """Take where it is, and what is to be told how long each connection had to be waited for, in seconds."""
+        """Take where it is, what is told how long (in seconds) a connection was waited for, and how one is lent."""
         check_url(url)
         self._waited = waited
+        self._lend = lend
         self.clock = DatabaseClock()
         self._url = url
         self._size = size
@@ -194,7 +201,7 @@ class Database:
         if self._waited is not None:
             self._waited(time.perf_counter() - asked)
         try:
-            yield Connection(raw)
+            yield self._lend(raw)
         finally:
             with contextlib.suppress(*_DOWN):  # the pool drops it; what was done is done
                 await self._pool.release(raw)

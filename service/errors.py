@@ -38,6 +38,9 @@ REALM = "sealwright"
 ABOUT = "sealwright.about"
 """The key of a request's scope under which stands what its log lines say of it, its `request_id` first."""
 
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""The methods that are told by their name; whoever sends another one must not choose a label."""
+
 PART = "unavailable"
 """The member of it that names the part for want of which a request was refused."""
 

@@ -11,7 +11,7 @@ from typing import TextIO
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import logs, redaction
-from service.errors import ABOUT, PART
+from service.errors import ABOUT, METHODS, PART
 from service.logs import Rendering
 from service.metadata import JWKS_PATH, PATHS
 from service.metrics import Metrics
@@ -20,8 +20,6 @@ HEADER = b"x-request-id"
 
 _SAFE = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 """What may be taken over from a caller: it can break no line and is no token's length."""
-
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 NOWHERE = "none"
 """The route of a request for a path that we do not have."""
@@ -124,7 +122,7 @@ class Observed:
             self._note(scope, about, status, time.perf_counter() - began)
 
     def _note(self, scope: Scope, about: dict[str, object], status: int, seconds: float) -> None:
-        method = scope["method"] if scope["method"] in _METHODS else "other"
+        method = scope["method"] if scope["method"] in METHODS else "other"
         path = scope["path"]
         route = path if path in _DOCUMENTS else getattr(scope.get("route"), "path", NOWHERE)
         metrics = self._metrics

@@ -20,37 +20,30 @@ _NAMES = (
 )
 _NAME = re.compile(rf"(?:^|[_.\s-])(?:(?:{_NAMES})s?(?:[_-](?:hash|digest|sha256))?|code)$", re.IGNORECASE)
 
-# A later one finds what an earlier one has left. None starts with a word boundary, where what goes before
-# could be made to hide the secret.
-_SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
-    # PEM, up to its end or, if that is cut off, to the end of the text.
-    (
-        re.compile(
-            r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\Z)", re.DOTALL
-        ),
-        REDACTED,
-    ),
-    # The user and password of a URL; up to the last @, for a password may hold one that nobody encoded.
-    (re.compile(r"://[^\s\"'<>]*@"), f"://{REDACTED}@"),
-    # A JWT or a part of one, a dot perhaps encoded: "eyJ" is how a JSON object begins in base64url.
-    (re.compile(r"eyJ[\w-]{6,}(?:(?:\.|%2[Ee])[\w-]*)*"), REDACTED),
-    # Our own secrets, by their prefix.
-    (re.compile(r"sw[a-z]{1,4}_[\w-]{16,}"), REDACTED),
-    # Hashes of passwords in the modular crypt format.
-    (re.compile(r"\$(?:argon2\w*|2[abxy]|bcrypt[\w-]*|scrypt|pbkdf2[\w-]*|[1567y]|gy)\$[^\s\"']+"), REDACTED),
-    # An Authorization header's value (RFC 9110 11.4).
-    (re.compile(r"((?:bearer|basic|dpop)(?:\s|%20|\+)+)[\w.~+/=%-]{6,}", re.IGNORECASE), rf"\1{REDACTED}"),
-    # A private JWK's members (RFC 7518 6).
-    (re.compile(r"""(["'](?:d|p|q|dp|dq|qi|k)\\?["']\s*:\s*\\?["'])[\w=+/-]+"""), rf"\1{REDACTED}"),
-    # name=value and "name": "value", quoted or not, the quotes perhaps escaped.
-    (
-        re.compile(
-            rf"""((?:{_NAMES})s?\\?["']?\s*(?:=|:|%3[Dd])\s*\\?)(?:"[^"]*"?|'[^']*'?|[^\s&,;"')}}\]]+)""",
-            re.IGNORECASE,
-        ),
-        rf"\1{REDACTED}",
-    ),
-    (re.compile(r"""((?<![a-z])code\\?["']?=\\?["']?)[\w.~%+/-]+""", re.IGNORECASE), rf"\1{REDACTED}"),
+# What is secret is the group `x`. Each is looked for in the text as it came, and none starts with a word boundary:
+# what stands around a secret, another one included, must not hide it.
+_SHAPES = tuple(
+    # A lookahead, so that matches may overlap.
+    re.compile(f"(?={shape})")
+    for shape in (
+        # PEM, up to its end or, if that is cut off, to the end of the text.
+        r"(?P<x>-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?s:.*?)(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\Z))",
+        # The user and password of a URL; up to the last @, for a password may hold one that nobody encoded.
+        r"://(?P<x>[^\s\"'<>]*)@",
+        # A JWT or a part of one, a dot perhaps encoded: "eyJ" is how a JSON object begins in base64url.
+        r"(?P<x>eyJ[\w-]{6,}(?:(?:\.|%2[Ee])[\w-]*)*)",
+        # Our own secrets, by their prefix.
+        r"(?P<x>sw[a-z]{1,4}_[\w-]{16,})",
+        # Hashes of passwords in the modular crypt format.
+        r"(?P<x>\$(?:argon2\w*|2[abxy]|bcrypt[\w-]*|scrypt|pbkdf2[\w-]*|[1567y]|gy)\$[^\s\"']+)",
+        # An Authorization header's value (RFC 9110 11.4).
+        r"(?i:bearer|basic|dpop)(?:\s|%20|\+)+(?P<x>[\w.~+/=%-]{6,})",
+        # A private JWK's members (RFC 7518 6).
+        r"""["'](?:d|p|q|dp|dq|qi|k)\\*["']\s*:\s*\\*["'](?P<x>[\w=+/-]+)""",
+        # name=value and "name": "value", quoted or not, the quotes perhaps escaped.
+        rf"""(?i:{_NAMES})s?\\*["']?\s*(?:=|:|%3[Dd])\s*\\*(?P<x>"[^"]*"?|'[^']*'?|[^\s&,;"')}}\]]+)""",
+        r"""(?<![A-Za-z])(?i:code)\\*["']?(?:=|%3[Dd])\\*["']?(?P<x>[\w.~%+/-]+)""",
+    )
 )
 
 
@@ -63,9 +56,16 @@ def text(value: str) -> str:
     """Return a text without what looks like a secret."""
     if len(value) > _LONGEST:
         value = value[:_LONGEST] + "…"
-    for shape, instead in _SHAPES:
-        value = shape.sub(instead, value)
-    return value
+    spans = sorted(found.span("x") for shape in _SHAPES for found in shape.finditer(value))
+    if not spans:
+        return value
+    kept: list[str] = []
+    upto = 0
+    for begin, end in spans:
+        if begin >= upto:
+            kept += [value[upto:begin], REDACTED]
+        upto = max(upto, end)
+    return "".join([*kept, value[upto:]])
 
 
 def clean(value: object, depth: int = _DEPTH) -> object:

@@ -232,6 +232,12 @@ class Settings(BaseSettings):
         description="What Prometheus sends as bearer token. With it, /metrics is open on the main port as well.",
     )
 
+    otel_endpoint: str | None = Field(
+        None,
+        pattern="^https?://",
+        description="Where spans go, by OTLP over HTTP: http://collector:4318. Takes the extra `otel`. None: nowhere.",
+    )
+
     signing_algorithm: Algorithm = Field("RS256", description="What new keys sign with.")
     access_token_lifetime: Duration = Field(
         timedelta(minutes=15), description="How long an access token is good for, in seconds or ISO 8601."

@@ -15,13 +15,13 @@ from sqlalchemy.exc import DBAPIError
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
-from service import logs, schema, signing
+from service import logs, schema, signing, tracing
 from service.cli import output
 from service.cli.connect import run
 from service.cli.scraping import scraped
 from service.database import Database
 from service.headers import security_headers
-from service.settings import PREFIX, Settings
+from service.settings import PREFIX, Settings, SettingsError
 from service.worker import Worker
 
 
@@ -34,7 +34,8 @@ def serve(
     """Run the service. SIGTERM ends it once the requests under way are answered."""
     try:
         settings = run(_ready)
-    except signing.KeyRingError as error:
+        tracing.require(settings)
+    except (signing.KeyRingError, SettingsError) as error:
         output.fail(str(error))
     host, port = host or settings.host, port or settings.port
     _refuse_a_taken_port(host, port)
