@@ -66,6 +66,11 @@ def _reaching() -> Iterator[None]:
         raise Unavailable("the database", detail=f"{type(error).__name__}: {error}") from error
 
 
+_GIVE_BACK = 1.0
+"""Seconds for a connection whose statement took too long to be free again, before it is thrown away. A Postgres that
+answers cancels in milliseconds; of one that does not, a caller has waited long enough."""
+
+
 class Statement:
     """A Core statement, compiled once. Its literals are kept beside it, its parameters are given by name."""
 
@@ -204,7 +209,7 @@ class Database:
             yield self._lend(raw)
         finally:
             with contextlib.suppress(*_DOWN):  # the pool drops it; what was done is done
-                await self._pool.release(raw)
+                await self._pool.release(raw, timeout=_GIVE_BACK)
 
     @asynccontextmanager
     async def transaction(self, *, snapshot: bool = False) -> AsyncIterator[Connection]:

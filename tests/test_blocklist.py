@@ -2,12 +2,15 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 from uuid import UUID
 
 import httpx2
@@ -22,8 +25,11 @@ from service.users import store
 from tests.support.client import SERVICE_AUTH, Api, Tokens, bearer
 from tests.support.database import fetch, held, until, until_waiting
 from tests.support.deployment import Deployment, Server, free_port, new_database
+from tests.support.processes import stopped
 
 pytestmark = pytest.mark.anyio
+
+T = TypeVar("T")
 
 LIFETIME = timedelta(minutes=30)
 
@@ -263,6 +269,69 @@ async def test_while_postgres_is_down_what_needs_no_record_goes_on_and_the_rest_
     assert api.refresh(live.refresh).status_code == 200
 
 
+async def test_while_postgres_hangs_whoever_needs_it_is_told_in_time_and_nobody_else_waits(
+    house: House,
+) -> None:
+    revoked, live, other = house.sign_in(), house.sign_in(), house.sign_in()
+    house.revoke(revoked.access)
+    api = house.replicas[0]
+    timeout = house.deployment.settings.database_timeout.total_seconds()
+
+    with ThreadPoolExecutor(40) as threads, stopped(house.servers.postgres.pid):
+        # One after the other: a second connection to Redis would have to be checked against Postgres first.
+        for ask in (
+            partial(api.http.get, "/.well-known/jwks.json"),
+            partial(api.http.get, "/healthz"),
+            partial(api.http.post, "/introspect", data={"token": live.access}, auth=SERVICE_AUTH),
+            partial(api.http.post, "/introspect", data={"token": revoked.access}, auth=SERVICE_AUTH),
+            partial(api.http.post, "/token", data={"grant_type": "client_credentials"}, auth=SERVICE_AUTH),
+        ):
+            answer, took = timed(ask)
+            assert answer.status_code == 200
+            assert took < timeout / 2
+        waiting = [
+            threads.submit(timed, ask)
+            for ask in (
+                partial(api.refresh, live.refresh),
+                partial(
+                    api.http.post, "/revoke", data={"token": other.refresh, "client_id": demo.APP.client_id}
+                ),
+                partial(api.me, live.access),
+                partial(api.http.post, "/logout", headers=bearer(other.access)),
+                partial(api.http.get, "/readyz"),
+                *[partial(api.http.post, "/token", data=SIGN_IN)] * 20,  # more than there are connections
+            )
+        ]
+        answers = [each.result() for each in waiting]
+
+    for answer, took in answers:
+        assert answer.status_code == 503, answer.text
+        assert int(answer.headers["retry-after"]) >= 1
+        assert took < 2 * timeout + 3
+    await until(lambda: ready(api), lambda status: status == 200, "ready again")
+    assert api.refresh(live.refresh).status_code == 200
+    assert api.refresh(other.refresh).status_code == 200  # nothing was half done
+
+
+async def test_while_redis_hangs_revoking_and_telling_go_on(house: House) -> None:
+    revoked, later, live = (house.sign_in() for _ in range(3))
+    house.revoke(revoked.access)
+    timeout = house.deployment.settings.redis_timeout.total_seconds()
+
+    with stopped(house.servers.redis.pid):
+        _, took = timed(partial(house.revoke, later.access))
+        assert took < 2 * timeout + 1
+        for replica in house.replicas:
+            for token, expected in ((revoked, False), (later, False), (live, True)):
+                alive, took = timed(partial(replica.is_alive, token.access))
+                assert alive == expected
+                assert took < 2 * timeout + 1
+            assert replica.http.get("/readyz").json()["parts"]["redis"]["problem"]
+
+    await house.until_trusted()
+    assert not house.replicas[1].is_alive(later.access)
+
+
 async def test_introspection_goes_on_with_an_old_copy_of_the_clients_and_new_tokens_do_not(
     house: House,
 ) -> None:
@@ -379,6 +448,20 @@ async def test_numbers_become_visible_in_their_own_order(house: House) -> None:
 
     assert sorted(numbers) == [before + 1, before + 2]
     assert seen == [before + 1, before + 2]
+
+
+SIGN_IN = {
+    "grant_type": "password",
+    "client_id": demo.APP.client_id,
+    "username": demo.ALICE.username,
+    "password": demo.PASSWORD,
+}
+
+
+def timed(ask: Callable[[], T]) -> tuple[T, float]:
+    """What was answered, and after how many seconds."""
+    began = time.monotonic()
+    return ask(), time.monotonic() - began
 
 
 def sid(session: Tokens) -> UUID:

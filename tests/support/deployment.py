@@ -23,6 +23,7 @@ from service.cli.seed import seed
 from service.database import Database
 from service.revocation import Revocations
 from service.settings import Settings, load
+from tests.support.processes import children
 
 SEALWRIGHT = (sys.executable, "-c", "from service.cli import main; main()")
 READY_WITHIN = 120.0
@@ -44,10 +45,7 @@ class Server:
 
     def worker_pids(self) -> list[int]:
         """The worker processes; none if it serves in its own process."""
-        found = subprocess.run(
-            ["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True, check=False
-        )
-        return [int(pid) for pid in found.stdout.split()]
+        return children(self.process.pid)
 
 
 @dataclass(frozen=True)

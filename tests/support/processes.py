@@ -1,8 +1,11 @@
 """Looking at processes, and waiting for them with a bound."""
 
 import os
+import signal
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -22,3 +25,23 @@ def eventually(condition: Callable[[], bool], *, within: float) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"not within {within} s"
         time.sleep(0.02)
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """Stop a process and its children, as a machine that hangs would: connections stay, and nobody answers."""
+    os.kill(pid, signal.SIGSTOP)  # first, so that it has no more children
+    family = [pid, *children(pid)]
+    try:
+        for each in family[1:]:
+            os.kill(each, signal.SIGSTOP)
+        yield
+    finally:
+        for each in family:
+            os.kill(each, signal.SIGCONT)
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
+    return [int(child) for child in found.stdout.split()]
