@@ -4,7 +4,6 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Mapping
 from functools import lru_cache
 
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -35,17 +34,11 @@ def parse(jwks: str) -> KeySet:
     Raises:
         InvalidKey: it is none, or one of its keys is not a public key that we can verify with.
     """
-    try:
-        members = json.loads(jwks)
-    except (ValueError, RecursionError):
-        raise InvalidKey("it is not JSON") from None
-    found = members.get("keys") if isinstance(members, dict) else None
-    if not isinstance(found, list) or not found:
+    found = _members(jwks)
+    if not found:
         raise InvalidKey('it has no array "keys" with a key in it')
     if len(found) > MAX_KEYS:
         raise InvalidKey(f"it has more than {MAX_KEYS} keys")
-    if not all(isinstance(jwk, dict) for jwk in found):
-        raise InvalidKey("one of its keys is not a JSON object")
     return KeySet(_key(jwk) for jwk in found)
 
 
@@ -60,9 +53,8 @@ def understood(document: bytes) -> KeySet:
     Raises:
         InvalidKey: it is no JWKS.
     """
-    members = _object(document)
     usable = []
-    for jwk in members[:MAX_KEYS]:
+    for jwk in _members(document)[:MAX_KEYS]:
         try:
             usable.append(_key(jwk))
         except InvalidKey:
@@ -70,18 +62,20 @@ def understood(document: bytes) -> KeySet:
     return KeySet(usable)
 
 
-def _object(document: bytes) -> list[Mapping[str, object]]:
+def _members(jwks: str | bytes) -> list[object]:
     try:
-        members = json.loads(document)
+        members = json.loads(jwks)
     except (ValueError, RecursionError):
-        raise InvalidKey("not JSON") from None
+        raise InvalidKey("it is not JSON") from None
     found = members.get("keys") if isinstance(members, dict) else None
     if not isinstance(found, list):
-        raise InvalidKey("no array of keys")
-    return [jwk for jwk in found if isinstance(jwk, dict)]
+        raise InvalidKey('it has no array "keys"')
+    return found
 
 
-def _key(jwk: Mapping[str, object]) -> Key:
+def _key(jwk: object) -> Key:
+    if not isinstance(jwk, dict):
+        raise InvalidKey("one of its keys is not a JSON object")
     key = Key.from_jwk({"alg": _USUAL.get(str(jwk.get("kty"))), **jwk})
     if isinstance(key.public_key, rsa.RSAPublicKey) and key.public_key.key_size > MAX_RSA_BITS:
         raise InvalidKey(f"an RSA key has at most {MAX_RSA_BITS} bits")
