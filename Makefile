@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq install --root-user-
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-compose check lint format lock clean help setup
+.PHONY: run test test-compose bench-verify check lint format lock clean help setup
 
 run: setup ## Run Sealwright with its own PostgreSQL and Redis (PORT=8000)
 	@exec $(BIN)/sealwright dev --port $(PORT) --stop-with-parent
@@ -21,6 +21,9 @@ test: setup ## Run every test against real servers (WORKERS=4, ARGS="-k refresh"
 
 test-compose: setup ## Bring the stack up on a Docker engine, in three replicas, and kill one
 	@TEST_DATABASE_URL=the-stack TEST_REDIS_URL=the-stack $(BIN)/pytest tests/compose.py -s $(ARGS)
+
+bench-verify: setup ## What verifying costs a resource service, and a thousand key rotations without a refusal
+	@$(BIN)/python benchmarks/verify.py
 
 check: lint ## Lint, types, imports, format, and migrations equal models
 	@$(BIN)/ruff format --check --quiet .

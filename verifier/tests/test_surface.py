@@ -1,9 +1,7 @@
-import re
 import subprocess
 import sys
 from importlib import resources
 from inspect import ismodule
-from pathlib import Path
 
 import sealwright
 
@@ -35,9 +33,3 @@ def test_nothing_but_cryptography_is_needed_to_verify() -> None:
         "cryptography",
         "sealwright",
     }
-
-
-def test_the_example_of_the_readme_runs() -> None:
-    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
-    exec(compile(example, "README.md", "exec"), {})

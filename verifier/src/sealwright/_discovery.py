@@ -70,14 +70,10 @@ def read_metadata(body: bytes, location: Location) -> Endpoints | None:
         case {"issuer": str(issuer), "jwks_uri": str(jwks)}:
             if issuer != location.issuer:
                 raise ConfigurationError(_mismatch(issuer, location))
-            introspection = members.get("introspection_endpoint")
-            if type(introspection) is not str:
-                introspection = f"{issuer.rstrip('/')}/introspect"
-            return Endpoints(
-                jwks=location.reached(jwks),
-                introspection=location.reached(introspection),
-                revocations=f"{location.base}/revocations",
-            )
+            introspection = members.get("introspection_endpoint", f"{issuer.rstrip('/')}/introspect")
+            feed = members.get("revocation_feed", f"{issuer.rstrip('/')}/revocations")
+            if isinstance(introspection, str) and isinstance(feed, str):
+                return Endpoints(*(location.reached(url) for url in (jwks, introspection, feed)))
     return None
 
 

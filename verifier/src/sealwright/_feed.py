@@ -20,6 +20,9 @@ _MARGIN = (
     5.0  # seconds that an answer may take beyond the wait that was asked for; later, it is too old to use
 )
 _GATHER = 0.05  # seconds between two polls, so that a thousand revocations are not a thousand answers
+_NOT_WAITED = (
+    0.25  # seconds; an issuer that answers without news before its time must not be asked without end
+)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0
 _BIG = 1 << 18  # bytes; a larger answer is read in a thread, or requests would wait for it
 

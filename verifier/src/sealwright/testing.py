@@ -242,6 +242,7 @@ class Issuer:
                     "jwks_uri": f"{self.url}/.well-known/jwks.json",
                     "token_endpoint": f"{self.url}/token",
                     "introspection_endpoint": f"{self.url}/introspect",
+                    "revocation_feed": f"{self.url}/revocations",
                 }
             case "GET", "/.well-known/jwks.json":
                 cache, answer = "max-age=300", {"keys": [key.public.to_jwk() for key in self._keys]}
