@@ -51,7 +51,8 @@ def test_the_snippet_verifies_a_token_and_refuses_what_is_none(
     [snippet] = [block.text for block in blocks(README) if block.language == "python"]
     program = tmp_path / "orders.py"
     # The issuer's name stays: the tests' service has README's, on another port.
-    program.write_text(snippet.replace(f"{HERE}/", f"{server.url}/"))
+    at = f'issuer="{HERE}",\n    internal_url="{server.url}",'
+    program.write_text(snippet.replace(f'issuer="{HERE}",', at))
 
     def run(token: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -60,11 +61,15 @@ def test_the_snippet_verifies_a_token_and_refuses_what_is_none(
 
     tokens = api.sign_in()
     accepted, refused = run(tokens.access), run(tokens.refresh)
+    api.revoke(tokens.access)
+    revoked = run(tokens.access)
 
     assert accepted.stdout == f"{tokens.claims['sub']} may account orders:read orders:write\n"
     assert (accepted.returncode, accepted.stderr) == (0, "")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr.startswith("401 invalid_token: type")
+    assert (revoked.returncode, revoked.stdout) == (1, "")
+    assert revoked.stderr.startswith("401 invalid_token: revoked")
 
 
 def test_the_lines_for_a_real_deployment_make_one(
@@ -212,7 +217,7 @@ def test_every_file_that_a_page_names_is_there(page: Path) -> None:
         assert (ROOT / path).exists() or (ROOT / "service" / path).exists(), path
 
 
-MADE = {".sealwright/", "orders.py", "NNNN-title.md"}
+MADE = {".sealwright/", "main.py", "orders.py", "NNNN-title.md"}
 """Files that come into being when one does what the pages say."""
 
 

@@ -19,6 +19,7 @@ _MAX_BODY = 256 << 20  # bytes, unpacked: a snapshot of so many
 _MARGIN = (
     5.0  # seconds that an answer may take beyond the wait that was asked for; later, it is too old to use
 )
+_FIRST = 25.0  # seconds for a snapshot
 _GATHER = 0.05  # seconds between two polls, so that a thousand revocations are not a thousand answers
 _NOT_WAITED = (
     0.25  # seconds; an issuer that answers without news before its time must not be asked without end
@@ -98,10 +99,15 @@ class Feed:
             ConfigurationError: the issuer does not let this client read the feed.
 
         """
+        if self._cursor is None:
+            await self._ask(0)  # a snapshot, which the issuer may have made a moment ago,
+            await self._ask(0)  # and what has come since
+        else:
+            await self._ask(self._wait)
+
+    async def _ask(self, wait: float) -> None:
         url = (await self._client.endpoints()).revocations
-        wait = 0.0
         if self._cursor is not None:
-            wait = self._wait
             url = f"{url}?{urlencode({'after': self._cursor, 'wait': f'{wait:g}'})}"
         asked, asked_wall = time.monotonic(), self._clock()
         reply = await self._client.send(

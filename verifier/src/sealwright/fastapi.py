@@ -1,11 +1,13 @@
 """Guards for FastAPI: `Depends(guard)` gives the caller, `Depends(guard.scopes("orders:read"))` asks for more."""
 
+import base64
+import contextlib
 import inspect
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_plus
 
 from fastapi import APIRouter, HTTPException, Security
 from fastapi.openapi.models import OAuth2, OAuthFlowClientCredentials, OAuthFlowPassword, OAuthFlows
@@ -169,6 +171,9 @@ class Guard(SecurityBase):
 async def _signed_in(verifier: Verifier, request: Request) -> Response:
     form = dict(parse_qsl((await request.body()).decode()))
     credentials = request.headers.get("authorization", "")
+    public = _public_client(credentials)
+    if public is not None:
+        form["client_id"], credentials = public, ""
     try:
         reply = await verifier.ask_for_token(form, credentials)
     except Unavailable as unavailable:
@@ -176,6 +181,16 @@ async def _signed_in(verifier: Verifier, request: Request) -> Response:
     return Response(
         reply.body, reply.status, media_type="application/json", headers={"Cache-Control": "no-store"}
     )
+
+
+def _public_client(credentials: str) -> str | None:
+    """Return the client whose Basic credentials have no secret: the page knows no other way to name a public one."""
+    scheme, _, encoded = credentials.partition(" ")
+    with contextlib.suppress(ValueError):
+        client_id, _, secret = base64.b64decode(encoded).decode().partition(":")
+        if scheme.lower() == "basic" and client_id and not secret:
+            return unquote_plus(client_id)
+    return None
 
 
 def _http(refusal: Refusal) -> HTTPException:
