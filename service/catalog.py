@@ -30,14 +30,25 @@ catalog_version = sa.Table(
 )
 
 _version = Statement(sa.select(catalog_version.c.version))
-_raise = Statement(sa.update(catalog_version).values(version=catalog_version.c.version + 1))
+_raise = Statement(
+    sa.update(catalog_version).values(
+        version=catalog_version.c.version + sa.bindparam("by", type_=sa.BigInteger)
+    )
+)
+
+_UNSEEN = 1 << 32
 
 RELOAD_AFTER = 60.0  # seconds; so that a change made by hand, without the version, is seen too
 
 
 async def changed(db: Connection) -> None:
     """Tell every worker that clients, resources or roles have changed. Call it in the transaction that does it."""
-    await db.rows(_raise)
+    await db.rows(_raise, by=1)
+
+
+async def restored(db: Connection) -> None:
+    """Tell every worker that these tables are those of an earlier time, under a version that no worker has seen."""
+    await db.rows(_raise, by=_UNSEEN)
 
 
 class LiveCopy(Generic[T]):

@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from service.audit.tables import audit_events
 from service.database import Connection, Row, Statement, TextArray, now
+from service.logs import request_id
 
 Event = Literal[
     "session.started",
@@ -78,7 +79,7 @@ _ended = (
 )
 _record_ends = Statement(
     sa.insert(audit_events).from_select(
-        ["event", "user_id", "client_id", "session_id", "detail", "actor"],
+        ["event", "user_id", "client_id", "session_id", "detail", "actor", "request_id"],
         sa.select(
             sa.literal("session.ended"),
             _ended.c.user_id,
@@ -86,6 +87,7 @@ _record_ends = Statement(
             _ended.c.session_id,
             sa.bindparam("detail", type_=sa.Text),
             sa.bindparam("actor", type_=sa.Text),
+            sa.bindparam("request_id", type_=sa.Text),
         ),
     )
 )
@@ -144,7 +146,7 @@ async def record(
         address=_cut("address", address),
         detail=_cut("detail", detail),
         user_agent=_cut("user_agent", user_agent),
-        request_id=None,
+        request_id=_cut("request_id", request_id()),
         actor=_cut("actor", acting_as.get()),
         times=times,
     )
@@ -165,6 +167,7 @@ async def record_ends(db: Connection, sessions: Sequence[Row], detail: str) -> N
         client_ids=[session["client_id"] for session in sessions],
         detail=detail,
         actor=_cut("actor", acting_as.get()),
+        request_id=_cut("request_id", request_id()),
     )
 
 

@@ -1,5 +1,6 @@
 """`sealwright restored`: after Postgres was restored, or failed over to a standby that was behind."""
 
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -24,14 +25,16 @@ def restored(
     """Tell the service that Postgres has gone back in time: what was made before it, and may be revoked, is over."""
 
     # A transaction of its own: the copy of the record has the timeline of the original, whose blocklist may be in use.
-    async def begin(_: Settings, database: Database) -> None:
+    async def begin(_: Settings, database: Database) -> datetime:
         async with database.connect() as db:
-            await record.begin_timeline(db)
+            return await record.begin_timeline(db)
 
-    async def work(settings: Settings, _: Database, revocations: Revocations) -> None:
+    async def work(settings: Settings, database: Database, revocations: Revocations) -> None:
         await restoring.begin_anew(revocations, settings.revocation_lifetime, keep_sessions=keep_sessions)
+        if not keep_sessions:
+            await restoring.mark_sessions(database, began)
 
-    run(begin)
+    began = run(begin)
     run_revoking(work)
     if keep_sessions:
         output.say("Every access token is dead; sessions go on, and get new ones.")

@@ -58,9 +58,7 @@ _renew = Statement(
 )
 
 _begin_timeline = Statement(
-    sa.update(revocation_head)
-    .values(timeline=sa.func.gen_random_uuid())
-    .returning(revocation_head.c.timeline)
+    sa.update(revocation_head).values(timeline=sa.func.gen_random_uuid()).returning(now())
 )
 
 # The head's row lock is held until the commit: numbers appear in their own order, without a gap.
@@ -175,9 +173,13 @@ async def renew(db: Connection, timeline: UUID, number: int) -> bool:
     return await db.row(_renew, timeline=timeline, number=number) is not None
 
 
-async def begin_timeline(db: Connection) -> None:
-    """Begin a new timeline, whatever the record has lost: nothing that was copied from it before counts."""
-    await db.rows(_begin_timeline)
+async def begin_timeline(db: Connection) -> datetime:
+    """Begin a new timeline, whatever the record has lost: nothing that was copied from it before counts.
+
+    Return when that was, by Postgres's clock.
+    """
+    began: datetime = await db.value(_begin_timeline)
+    return began
 
 
 async def append(db: Connection, entries: Sequence[Revocation]) -> list[Numbered]:

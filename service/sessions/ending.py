@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from service.audit import record as audit
 from service.audit import record_ends
-from service.database import Statement, Time, now
+from service.database import Connection, Statement, Time, now
 from service.revocation import Reason, Revocation, Revocations, Revoking
 from service.sessions.sweeping import in_pages, pages
 from service.sessions.tables import sessions
@@ -53,6 +53,19 @@ _end_signed_in = Statement(
             "others"
         )
     )
+)
+
+_begun_before = Statement(
+    sa.select(sessions.c.id)
+    .where(
+        sessions.c.id > sa.bindparam("after", type_=sa.Uuid),
+        sessions.c.started_at < sa.bindparam("at", type_=Time),
+        sessions.c.ended_at.is_(None),
+        sessions.c.expires_at > now(),
+    )
+    .order_by(sessions.c.id)
+    .limit(sa.bindparam("batch", type_=sa.Integer))
+    .with_for_update()
 )
 
 _live = Statement(
@@ -144,6 +157,19 @@ async def end_signed_in(
             await record_ends(revoking.db, rows, reason)
         ended += len(rows)
         page += PAGES
+
+
+async def end_before(
+    db: Connection, at: datetime, reason: Reason, after: UUID, batch: int
+) -> tuple[int, UUID | None]:
+    """End the first `batch` sessions that began before a moment, of those whose ids come after `after`.
+
+    Return how many, and the last id to go on from; None once all are done. Their access tokens must be dead already.
+    """
+    ids = [row["id"] for row in await db.rows(_begun_before, at=at, after=after, batch=batch)]
+    ended = await db.rows(_end_many, ids=ids, reason=reason)
+    await record_ends(db, ended, reason)
+    return len(ended), ids[-1] if ids else None
 
 
 async def is_live_in(revoking: Revoking, session_id: UUID) -> bool:

@@ -173,15 +173,15 @@ def free_port() -> int:
 def new_database(server_url: str) -> str:
     """Create an empty database beside the one of this URL; return its URL."""
     name = f"sealwright_test_{secrets.token_hex(6)}"
-    _on_server(server_url, f"CREATE DATABASE {name}")
+    on_server(server_url, f"CREATE DATABASE {name}")
     return sa.make_url(server_url).set(database=name).render_as_string(hide_password=False)
 
 
 def drop_database(server_url: str, url: str) -> None:
-    _on_server(server_url, f"DROP DATABASE IF EXISTS {sa.make_url(url).database} WITH (FORCE)")
+    on_server(server_url, f"DROP DATABASE IF EXISTS {sa.make_url(url).database} WITH (FORCE)")
 
 
-def _on_server(url: str, statement: str) -> None:
+def on_server(url: str, statement: str) -> None:
     async def main() -> None:
         connection = await asyncpg.connect(url)
         try:
