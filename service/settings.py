@@ -218,7 +218,9 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "text"] = Field(
         "auto", description="`json` is one object a line; `auto` is that, but text in development."
     )
-    access_log: bool = Field(True, description="Whether each request is a line of the log.")
+    access_log: bool = Field(
+        False, description="Whether each request is a line of the log; a refusal is one in any case."
+    )
     metrics_port: int | None = Field(
         None,
         ge=1,

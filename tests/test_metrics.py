@@ -64,7 +64,7 @@ def samples(text: str) -> dict[Sample, float]:
 @pytest.fixture(scope="module")
 def watched(deployment: Deployment) -> Iterator[Watched]:
     port = free_port()
-    own = deployment.having(metrics_port=str(port), metrics_token=TOKEN, log_format="json")
+    own = deployment.having(metrics_port=str(port), metrics_token=TOKEN, log_format="json", access_log="true")
     with own.serving(workers=2) as server:
         yield Watched(server, f"http://127.0.0.1:{port}/metrics")
 

@@ -75,7 +75,7 @@ def test_a_request_is_a_span_of_its_callers_trace_with_its_statements_below_it(
 ) -> None:
     person = actors.user()
     with collecting() as collector:
-        own = deployment.having(otel_endpoint=collector.url, log_format="json")
+        own = deployment.having(otel_endpoint=collector.url, log_format="json", access_log="true")
         with own.serving(workers=1) as server, httpx2.Client(base_url=server.url, timeout=30) as http:
             http.headers["traceparent"] = f"00-{TRACE}-{secrets.token_hex(8)}-01"
             session = Api(http).sign_in(person.username, PASSWORD)
