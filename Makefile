@@ -11,13 +11,16 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq install --root-user-
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-compose bench-verify check lint format lock clean help setup
+.PHONY: run test test-keys test-compose bench-verify check lint format lock clean help setup
 
 run: setup ## Run Sealwright with its own PostgreSQL and Redis (PORT=8000)
 	@exec $(BIN)/sealwright dev --port $(PORT) --stop-with-parent
 
 test: setup ## Run every test against real servers (WORKERS=4, ARGS="-k refresh")
 	@$(BIN)/pytest -n $(WORKERS) $(ARGS)
+
+test-keys: setup ## Rotate keys every second for a minute, in either store, under constant refresh and verify
+	@$(BIN)/pytest -n 2 -m minute tests/test_key_lifecycle.py
 
 test-compose: setup ## Bring the stack up on a Docker engine, in three replicas, and kill one
 	@TEST_DATABASE_URL=the-stack TEST_REDIS_URL=the-stack $(BIN)/pytest tests/compose.py -s $(ARGS)

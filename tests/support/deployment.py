@@ -34,6 +34,15 @@ FAST_HASHES = {
     "SEALWRIGHT_PASSWORD_PARALLELISM": "1",
 }
 
+PRESSED = {
+    "signing_algorithm": "ES256",
+    "key_watch_interval": "0.05",
+    "key_publication": "0",
+    "jwks_max_age": "0",
+    "key_rotation": "0",
+}
+"""A life of months in seconds: every rule as it is, every time shorter."""
+
 
 @dataclass(frozen=True)
 class Server:
