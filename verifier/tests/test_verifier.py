@@ -267,3 +267,36 @@ async def test_forgeries_push_nothing_out_of_the_remembered_signatures(issuer: I
         for _ in range(50):
             verifier.verify(issuer.token())
         assert len(verifier._signatures) <= 10
+
+
+async def test_a_closed_verifier_leaves_nothing_behind_and_can_be_started_again(served: Any) -> None:
+    issuer: Issuer = served.issuer
+    before = asyncio.all_tasks()
+    verifier = Verifier(**served.settings(client_secret="wrong"))
+    for _ in range(2):
+        with pytest.raises(ConfigurationError):
+            await verifier.start()
+    verifier = Verifier(**served.settings())
+    for _ in range(2):
+        async with verifier:
+            assert await reason(verifier, issuer.token()) == "good"
+            looking = asyncio.create_task(reason(verifier, issuer.token(header={"kid": "made-up"})))
+            await asyncio.sleep(0)
+        looking.cancel()
+        await asyncio.wait([looking])
+        assert asyncio.all_tasks() == before
+        with pytest.raises(RuntimeError, match="start"):
+            await verifier.authenticate(issuer.token())
+
+
+async def test_whatever_the_issuer_answers_following_goes_on(served: Any, until: Any) -> None:
+    async with Verifier(**served.settings()) as verifier:
+        feed = verifier._feed
+        assert feed is not None
+        for answer in ((200, b"["), (200, b"[" * 100_000), (404, b""), (302, b""), (200, b'{"issuer": 1}')):
+            served.answers[FEED] = answer
+            failures = feed.failures
+            served.issuer.revoke(jti=f"one-{failures}")
+            await until(lambda failures=failures: feed.failures > failures, f"{answer[0]} is a failure")
+        del served.answers[FEED]
+        await until(lambda: feed.problem is None and len(feed.revocations) == 5, "the feed is followed again")

@@ -79,11 +79,11 @@ class Feed:
             try:
                 await self.poll()
                 pause, failed = _GATHER, 0
-            except (Unreachable, BadAnswer, ConfigurationError) as failure:
+            except Exception as failure:  # noqa: BLE001  # whatever it is: following must not end
                 self.failures += 1
                 if self.problem is None:
                     log.warning("the revocation feed is lost: %s", failure)
-                self.problem = str(failure)
+                self.problem = str(failure) or type(failure).__name__
                 problem = failure if isinstance(failure, ConfigurationError) else None
                 pause = min(_FIRST_PAUSE * 2**failed, _LONGEST_PAUSE) * random.uniform(0.5, 1)  # noqa: S311  # jitter
                 failed = min(failed + 1, 10)

@@ -52,6 +52,13 @@ class Introspection:
             raise Unavailable(answer)
         return answer
 
+    async def close(self) -> None:
+        """End the questions that are under way."""
+        flights = list(self._flights.values())
+        for flight in flights:
+            flight.cancel()
+        await asyncio.gather(*flights, return_exceptions=True)
+
     async def _ask(self, token: str, name: bytes) -> bool | str:
         try:
             async with asyncio.timeout(self._timeout), self._slots:

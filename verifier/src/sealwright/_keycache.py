@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from sealwright._errors import InvalidKey, Unavailable
+from sealwright._errors import Unavailable
 from sealwright._keys import Key, KeySet
 
 _MAX_KID = 256
@@ -32,7 +32,7 @@ class FetchFailed(Exception):
 
 
 Fetch = Callable[[str | None], Awaitable[Fetched]]
-"""Fetches the JWKS, given the ETag of the one held; raises FetchFailed."""
+"""Fetches the JWKS, given the ETag of the one held; raises FetchFailed or InvalidKey."""
 
 
 class KeyCache:
@@ -116,6 +116,12 @@ class KeyCache:
             else:
                 await self.refresh()
 
+    async def close(self) -> None:
+        """End a fetch that is under way."""
+        if self._flight is not None:
+            self._flight.cancel()
+            await asyncio.wait([self._flight])
+
     async def refresh(self) -> None:
         """Fetch, together with all who ask for it now; `problem` says afterwards why not, if not."""
         now = time.monotonic()
@@ -134,11 +140,11 @@ class KeyCache:
             self.fetches += 1
             try:
                 fetched = await self._fetch(self._etag)
-            except (FetchFailed, InvalidKey) as failure:
+            except Exception as failure:  # noqa: BLE001  # whatever it is, the last good keys stay and it is tried again
                 self._failures += 1
                 pause = min(self._pause * 2 ** min(self._failures, 10), _LONGEST_PAUSE)
                 self._not_before = self._due = time.monotonic() + pause * random.uniform(0.5, 1)  # noqa: S311  # jitter
-                self.problem = str(failure)
+                self.problem = str(failure) or type(failure).__name__
                 return
             if fetched.keys is not None:
                 self._take(fetched.keys)

@@ -156,6 +156,7 @@ class Verifier:
         if self._client is not None:
             raise RuntimeError("this Verifier has been started already")
         options = self._options
+        self._misconfigured = None
         self._client = IssuerClient(
             self.location,
             credentials=self._credentials,
@@ -182,11 +183,13 @@ class Verifier:
                 async with asyncio.timeout(2 * options.timeout):
                     for event in first:
                         await event.wait()
-        except asyncio.CancelledError:
+            self._check_settings()
+        except (ConfigurationError, asyncio.CancelledError):
             await self.close()
             raise
+
+    def _check_settings(self) -> None:
         if self._misconfigured is not None:
-            await self.close()
             raise self._misconfigured
 
     async def close(self) -> None:
@@ -195,6 +198,9 @@ class Verifier:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._keys.close()
+        if self._introspection is not None:
+            await self._introspection.close()
         if self._client is not None:
             await self._client.close()
         self._client = self._feed = self._introspection = None
