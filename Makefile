@@ -36,6 +36,7 @@ lint: setup ## Lint, types and imports
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@cd verifier && ../$(BIN)/mypy
+	@cd examples/orders && ../../$(BIN)/mypy
 	@$(BIN)/lint-imports
 
 format: setup ## Format the code and repair what can be repaired

@@ -206,7 +206,7 @@ def headings(page: Path) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=title)
 def test_every_file_that_a_page_names_is_there(page: Path) -> None:
-    # `sessions/rotation.py` is in service/; a path that begins with a slash is one of the service's URLs.
+    # `sessions/rotation.py` is in service/, or beside the page; a path that begins with a slash is a URL's.
     named = [
         code
         for code in _CODE.findall(prose(page))
@@ -214,7 +214,7 @@ def test_every_file_that_a_page_names_is_there(page: Path) -> None:
     ]
 
     for path in named:
-        assert (ROOT / path).exists() or (ROOT / "service" / path).exists(), path
+        assert any((place / path).exists() for place in (ROOT, ROOT / "service", page.parent)), path
 
 
 MADE = {".sealwright/", "main.py", "orders.py", "NNNN-title.md"}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from service.cli import demo
-from tests.support.actors import PASSWORD, READER, Actors, Person, Program
+from tests.support.actors import PASSWORD, READER, VISITOR, Actors, Person, Program
 from tests.support.client import Api, Tokens, claims, tokens
 from tests.support.refusals import assert_oauth_error
 
@@ -38,8 +38,8 @@ def ask(api: Api) -> Ask:
         (["editor"], {"scope": "orders:read orders:read"}, "orders:read"),
         ([READER], {}, "account orders:read"),
         ([READER], {"scope": BOTH}, "orders:read"),
-        ([READER, "admin"], {}, "account orders:read"),
-        (["admin"], {}, "account"),
+        ([READER, VISITOR], {}, "account orders:read"),
+        ([VISITOR], {}, "account"),
         (["gone"], {}, "account"),
         (["editor"], {"resource": demo.RESOURCE}, BOTH),
         (["editor"], {"resource": ISSUER}, "account"),
@@ -65,7 +65,7 @@ def test_a_user_is_granted_what_all_sides_allow(
         (["editor"], {"scope": " orders:read"}),
         (["editor"], {"scope": 'orders:"read"'}),
         (["editor"], {"scope": "é"}),
-        (["admin"], {"scope": "orders:read"}),
+        ([VISITOR], {"scope": "orders:read"}),
         ([READER], {"scope": "orders:write"}),
         (["editor"], {"scope": "orders:read", "resource": ISSUER}),
         (["editor"], {"scope": "account", "resource": demo.RESOURCE}),

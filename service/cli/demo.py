@@ -27,7 +27,7 @@ PASSWORD = "wonderland"  # noqa: S105  # known to everybody, by design
 RESOURCE = "http://localhost:8001"
 RESOURCE_SCOPES = ("orders:read", "orders:write")
 
-ROLES: dict[str, tuple[str, ...]] = {"editor": RESOURCE_SCOPES, "admin": ()}
+ROLES: dict[str, tuple[str, ...]] = {"editor": RESOURCE_SCOPES, "admin": RESOURCE_SCOPES}
 
 ALICE = User("alice", "alice@example.com", "editor")
 ROOT = User("root", "root@example.com", "admin")

@@ -27,6 +27,9 @@ PASSWORD = "correct horse battery staple"
 READER = "reader"
 """A role that carries `orders:read` alone; in every deployment of the tests from its start."""
 
+VISITOR = "visitor"
+"""Likewise; a role that carries no scope."""
+
 
 @dataclass(frozen=True)
 class Person:
@@ -163,11 +166,12 @@ class Actors:
 
 
 def add_test_roles(deployment: Deployment) -> None:
-    """Add `READER`: before the servers start, because a running one takes a moment to hear of a new role."""
+    """Add them before the servers start, because a running one takes a moment to hear of a new role."""
 
     async def main() -> None:
         async with opened(deployment.settings) as database, database.transaction() as db:
             await roles.add(db, name=READER, scopes=["orders:read"])
+            await roles.add(db, name=VISITOR, scopes=[])
             await changed(db)
 
     asyncio.run(main())

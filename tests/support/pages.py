@@ -11,6 +11,7 @@ PAGES = [
     *sorted((ROOT / "docs").rglob("*.md")),
     ROOT / "keys" / "README.md",
     ROOT / "verifier" / "README.md",
+    ROOT / "examples" / "orders" / "README.md",
 ]
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

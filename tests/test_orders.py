@@ -1,0 +1,86 @@
+"""examples/orders against the real service: each a process of its own, over HTTP."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from service.cli import demo
+from tests.support.actors import PASSWORD, VISITOR, Actors
+from tests.support.client import Api, bearer
+from tests.support.deployment import Deployment, Server, drop_database, new_database
+from tests.support.orders import ORDERS, ordering
+from tests.support.processes import eventually
+
+TEA = {"item": "tea", "quantity": 2}
+
+
+@pytest.fixture(scope="module")
+def orders(
+    deployment: Deployment,
+    server: Server,
+    server_urls: tuple[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Server]:
+    url = new_database(server_urls[0])
+    with ordering(
+        deployment, url, server.url, tmp_path_factory.mktemp("orders"), development=True
+    ) as running:
+        yield running
+    drop_database(server_urls[0], url)
+
+
+@pytest.fixture
+def shop(orders: Server) -> Iterator[httpx2.Client]:
+    with httpx2.Client(base_url=orders.url, timeout=20) as client:
+        yield client
+
+
+def test_an_order_from_signing_in_to_signing_out(api: Api, shop: httpx2.Client, actors: Actors) -> None:
+    alice = api.sign_in()
+    root = api.sign_in(demo.ROOT.username)
+    visitor = api.sign_in(actors.user(VISITOR).username, PASSWORD)
+
+    made = shop.post("/orders", json=TEA, headers=bearer(alice.access))
+    order = f"/orders/{made.json()['id']}"
+
+    assert made.status_code == 201
+    assert made.json()["author"] == alice.claims["sub"]
+    assert shop.get("/orders", headers=bearer(visitor.access)).status_code == 403
+    assert shop.put(order, json=TEA | {"quantity": 3}, headers=bearer(alice.access)).status_code == 200
+    assert shop.delete(order, headers=bearer(alice.access)).status_code == 403
+    assert shop.get("/reports", headers=bearer(visitor.access)).json() == [
+        {"item": "tea", "orders": 1, "quantity": 3}
+    ]
+    assert shop.delete(order, headers=bearer(root.access)).status_code == 204
+
+    assert api.http.post("/logout", headers=bearer(alice.access)).status_code == 204
+    eventually(lambda: shop.get("/orders", headers=bearer(alice.access)).status_code == 401, within=10)
+    assert shop.get("/orders", headers=bearer(root.access)).status_code == 200
+
+
+def test_the_openapi_page_can_sign_in_at_it_in_development(shop: httpx2.Client) -> None:
+    [scheme] = shop.get("/openapi.json").json()["components"]["securitySchemes"].values()
+    signed_in = shop.post(
+        scheme["flows"]["password"]["tokenUrl"],
+        data={"grant_type": "password", "username": demo.ALICE.username, "password": demo.PASSWORD},
+        auth=(demo.SERVICE.client_id, demo.SERVICE_SECRET),
+    )
+
+    assert shop.get("/orders", headers=bearer(signed_in.json()["access_token"])).status_code == 200
+
+
+@pytest.mark.parametrize("file", sorted(ORDERS.rglob("*.py")), ids=lambda file: file.name)
+def test_it_knows_nothing_of_the_service(file: Path) -> None:
+    imported = {
+        name.partition(".")[0]
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in (
+            [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+        )
+    }
+
+    assert not imported & {"service", "tests"}
