@@ -71,7 +71,7 @@ def test_a_name_and_an_address_that_are_taken_are_not_told_apart(own: Api, actor
 
     for answer in answers:
         assert_problem(answer, 409)
-    assert len({answer.text for answer in answers}) == 1
+    assert len({answer.json()["detail"] for answer in answers}) == 1
 
 
 @pytest.mark.parametrize(
