@@ -2,6 +2,9 @@
 
 import base64
 import re
+import shutil
+import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,30 @@ def test_a_word_that_kubernetes_does_not_know_is_found() -> None:
 
     with pytest.raises(kubernetes_validate.ValidationError, match="selectors"):
         kubernetes_validate.validate(wrong, SUPPORTED[-1], strict=True)
+
+
+def test_what_the_kustomization_makes_is_what_kubernetes_takes() -> None:
+    if shutil.which("kubectl") is None:
+        return  # the tests of its parts stand in for it
+
+    made = subprocess.run(
+        ["kubectl", "kustomize", FOLDER], capture_output=True, text=True, timeout=60, check=True
+    ).stdout
+
+    objects = list(yaml.safe_load_all(made))
+    assert len(objects) == len(OBJECTS)
+    for each in objects:
+        kubernetes_validate.validate(each, SUPPORTED[-1], strict=True)
+        if each["kind"] != "Namespace":
+            assert each["metadata"]["namespace"] == "sealwright"
+    images = re.findall(r"image: (.+)", made)
+    assert images == [f"sealwright:{KUSTOMIZATION['images'][0]['newTag']}"] * len(PODS)
+
+
+def test_the_image_is_the_one_of_this_release() -> None:
+    release = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+    assert KUSTOMIZATION["images"] == [{"name": "sealwright", "newTag": release}]
 
 
 def test_no_file_is_forgotten() -> None:
