@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack
 from os import environ  # noqa: TID251  # the one way to tell xdist's workers
+from pathlib import Path
 from ssl import PROTOCOL_TLS_CLIENT, SSLContext
 
 import httpx2
@@ -11,7 +12,14 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.actors import READER, Actors, add_test_roles
 from tests.support.client import Api
-from tests.support.deployment import Deployment, Server, drop_database, new_database
+from tests.support.deployment import (
+    KEY_ENCRYPTION_KEY,
+    PRESSED,
+    Deployment,
+    Server,
+    drop_database,
+    new_database,
+)
 from tests.support.servers import running
 
 _held = ExitStack()
@@ -75,6 +83,15 @@ def deployment(
     add_test_roles(made)
     yield made
     drop_database(server_urls[0], url)
+
+
+@pytest.fixture
+def sealed(server_urls: tuple[str, str], empty_database: str, tmp_path: Path) -> Deployment:
+    """A deployment of one test's own, whose keys are in Postgres and live fast."""
+    made = Deployment(empty_database, server_urls[1], tmp_path, "http://localhost:8000")
+    own = made.having(**PRESSED, key_store="postgres", key_encryption_key=KEY_ENCRYPTION_KEY)
+    own.prepare()
+    return own
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """Keys change by themselves, on every replica at once, and a replica that cannot keep up says so."""
 
 import asyncio
-import base64
 import json
 import os
 import signal
@@ -29,17 +28,6 @@ def pressed(deployment: Deployment, tmp_path: Path) -> Deployment:
     """The deployment of all tests with a ring of its own, in a hurry."""
     own = deployment.having(**PRESSED, keys_dir=str(tmp_path / "keys"))
     own.cli("keys", "generate")
-    return own
-
-
-@pytest.fixture
-def sealed(server_urls: tuple[str, str], empty_database: str, tmp_path: Path) -> Deployment:
-    """A deployment of its own whose keys are in Postgres, in a hurry too."""
-    made = Deployment(empty_database, server_urls[1], tmp_path, "http://localhost:8000")
-    own = made.having(
-        **PRESSED, key_store="postgres", key_encryption_key=base64.b64encode(bytes(32)).decode()
-    )
-    own.prepare()
     return own
 
 

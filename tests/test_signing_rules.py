@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -242,3 +243,57 @@ def test_through_all_its_life_a_ring_keeps_its_promises(story: list[tuple[str, t
         # In the end it has shrunk to what is needed.
         assert len(life.entries) <= 2
         assert {path.stem for path in life.keys_dir.glob("*.pem")} == {e.kid for e in life.entries}
+
+
+def test_a_next_key_waits_until_every_live_replica_publishes_it_and_its_time_has_come() -> None:
+    old, new = entry(signs_from=T), entry(created=T + ACCESS)
+    both, behind = {old.kid, new.kid}, {old.kid}
+    soon, late = T + ACCESS + MAX_AGE - SECOND, T + ACCESS + MAX_AGE
+
+    assert rules.begin([old, new], new, POLICY, soon, [both, both]) is None
+    assert rules.begin([old, new], new, POLICY, late, [both, behind]) is None
+    assert rules.begin([old, new], new, POLICY, late, [both, both]) == late + POLICY.pickup
+
+
+def test_a_key_that_grows_old_is_followed_in_time_and_once() -> None:
+    old, new = entry(signs_from=T), entry(created=T)
+    due = T + POLICY.rotation - POLICY.publication - POLICY.pickup
+
+    assert not rules.due([old], POLICY, due - SECOND)
+    assert rules.due([old], POLICY, due)
+    assert not rules.due([old, new], POLICY, due)
+    assert not rules.due([old], replace(POLICY, rotation=timedelta()), due + 100 * POLICY.rotation)
+
+
+def test_a_stray_replica_puts_only_itself_out_of_service() -> None:
+    ours, strays = frozenset({"a", "b"}), frozenset({"x"})
+
+    assert rules.lacking(ours, [ours, ours, strays], stuck=False) == set()
+    assert rules.lacking(strays, [ours, ours, ours], stuck=False) == ours
+    assert rules.lacking(frozenset({"a"}), [ours], stuck=False) == set()
+    assert rules.lacking(frozenset({"a"}), [ours], stuck=True) == {"b"}
+
+
+def test_a_compromised_key_neither_signs_nor_is_known_and_its_successor_waits_for_no_clock() -> None:
+    old = entry(signs_from=T)
+    dead = entry(signs_from=T + MAX_AGE)
+    dead = replace(dead, compromised_at=T + ACCESS)
+    new = entry(created=T + ACCESS, signs_from=T + ACCESS + timedelta(milliseconds=1))
+    ring_, slow = [old, dead, new], T + ACCESS - SECOND
+
+    assert rules.active(ring_, slow) is new
+    assert rules.state(ring_, dead, slow) == "compromised"
+    assert dead not in rules.published(ring_, POLICY, slow)
+    assert dead not in rules.known(ring_, POLICY, slow)
+    assert dead in rules.finished(ring_, POLICY, slow)
+    assert rules.stops_at(ring_, dead) == T + ACCESS
+    assert dead in rules.listed(ring_, POLICY, T + ACCESS + POLICY.known_for - SECOND)
+    assert dead not in rules.listed(ring_, POLICY, T + ACCESS + POLICY.known_for)
+
+
+def test_a_next_key_that_is_compromised_before_its_time_never_counts_as_a_successor() -> None:
+    old = entry(signs_from=T)
+    dead = replace(entry(signs_from=T + MAX_AGE), compromised_at=T + SECOND)
+
+    assert rules.active([old, dead], T + ACCESS) is old
+    assert rules.stops_at([old, dead], old) is None

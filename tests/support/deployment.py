@@ -1,6 +1,7 @@
 """A deployment of its own for tests: a migrated database, a namespace in Redis, keys, and real workers."""
 
 import asyncio
+import base64
 import os
 import secrets
 import signal
@@ -42,6 +43,8 @@ PRESSED = {
     "key_rotation": "0",
 }
 """A life of months in seconds: every rule as it is, every time shorter."""
+
+KEY_ENCRYPTION_KEY = base64.b64encode(bytes(range(32))).decode()
 
 
 @dataclass(frozen=True)
