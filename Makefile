@@ -11,10 +11,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq install --root-user-
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-keys test-compose bench-verify check lint format lock clean help setup
+.PHONY: run demo test test-keys test-compose bench-verify check lint format lock clean help setup
 
 run: setup ## Run Sealwright with its own PostgreSQL and Redis (PORT=8000)
 	@exec $(BIN)/sealwright dev --port $(PORT) --stop-with-parent
+
+demo: setup ## The issuer and a resource service together: sign in, call, refresh, rotate, an outage, revoke
+	@exec $(BIN)/python examples/demo.py
 
 test: setup ## Run every test against real servers (WORKERS=4, ARGS="-k refresh")
 	@$(BIN)/pytest -n $(WORKERS) $(ARGS)
