@@ -1,13 +1,14 @@
 """Revoking, and telling whether a token is revoked: Redis where it can be trusted, else Postgres.
 
 Redis is trusted while its marker has come at least as far as Postgres has said the record goes. A marker
-that is missing or behind, an error, or a new connection (the server behind it may be another, or an
-older copy) ends the trust; only a look at Postgres gives it back.
+that is missing or behind, an error, or a new connection that leads to another server, or to an older copy of the
+same, ends the trust; only a look at Postgres gives it back.
 """
 
 import asyncio
 import contextlib
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -15,7 +16,7 @@ from datetime import timedelta
 from typing import Self
 from uuid import UUID
 
-from redis import RedisError
+from redis import ConnectionError, RedisError, ResponseError  # noqa: A004  # theirs is no OSError
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
@@ -89,7 +90,8 @@ class Revocations:
         self._timeline: UUID | None = None
         self._number = 0
         self._marker: int | None = None
-        self._connections = 0
+        self._server: tuple[str, str] | None = None
+        self._servers = 0
         self._trusted = False
         self._untrusted_because = "Redis has not been looked at yet"
         self._told = ""
@@ -190,17 +192,20 @@ class Revocations:
     async def _ask_redis(self, named: Sequence[tuple[Kind, str]]) -> list[Kill] | None:
         if not self._trusted or self._timeline is None:
             return None
-        connections = self._connections
+        servers = self._servers
         try:
-            marker, kills = await self._blocklist.look(self._timeline, named)
+            try:
+                marker, kills = await self._blocklist.look(self._timeline, named)
+            except ConnectionError:  # one that was cut while it lay idle; a new one is looked at
+                marker, kills = await self._blocklist.look(self._timeline, named)
         except _DOWN as error:
             self._distrust(f"Redis cannot be reached ({type(error).__name__})")
             return None
         if marker is None or marker < self._number:
             self._distrust("the blocklist in Redis is not whole")
             return None
-        # A connection made for this very call may lead to another server: then Postgres decides.
-        return kills if self._connections == connections else None
+        # This very call may have met another server: then Postgres decides.
+        return kills if self._servers == servers else None
 
     async def _publish(self, numbered: Sequence[Numbered]) -> None:
         first, last = numbered[0].number, numbered[-1].number
@@ -228,9 +233,13 @@ class Revocations:
         self._wake.set()
 
     async def _connected(self, connection: AbstractConnection) -> None:
-        self._connections += 1
-        self._distrust(_CHECKING)
         await connection.on_connect()
+        server = await _identity(connection)
+        # While Postgres is away nothing could give the trust back: it ends only if what is there may be another copy.
+        if server is None or server != self._server:
+            self._server = server
+            self._servers += 1
+            self._distrust(_CHECKING)
 
     async def _follow(self) -> None:
         while True:
@@ -256,7 +265,7 @@ class Revocations:
     async def _heal(self) -> None:
         """Ask Postgres how far the record goes, bring the blocklist up to it, and trust it again."""
         for _ in range(5):
-            connections = self._connections
+            servers = self._servers
             began = time.monotonic()
             async with self._database.connect() as db:
                 head = await record.head(db)
@@ -270,7 +279,7 @@ class Revocations:
                 continue
             if marker is None or marker < self._number:
                 await self._fill(head.timeline, marker)
-            elif await self._may_trust(connections):
+            elif await self._may_trust(servers):
                 return
 
     async def _lost(self, head: Head, seen: int) -> bool:
@@ -291,14 +300,14 @@ class Revocations:
             await self._blocklist.forget(head.timeline)
         return lost
 
-    async def _may_trust(self, connections: int) -> bool:
+    async def _may_trust(self, servers: int) -> bool:
         if not self._trusted or time.monotonic() - self._policy_read_at > POLICY_INTERVAL:
             self._evicts = await self._blocklist.evicts()
             self._policy_read_at = time.monotonic()
         if self._evicts:
             self._distrust(f"Redis evicts keys: set maxmemory-policy to noeviction (it is {self._evicts})")
             return True
-        if self._connections != connections:
+        if self._servers != servers:
             return False
         if not self._trusted:
             log.info("the blocklist is in use")
@@ -316,3 +325,21 @@ class Revocations:
             await self._blocklist.rebuild(timeline, entries, head.number)
         else:
             await self._blocklist.apply(timeline, entries, after=marker, upto=head.number)
+
+
+async def _identity(connection: AbstractConnection) -> tuple[str, str] | None:
+    """Return which process a connection leads to, and which history its data have; None if it does not say.
+
+    A server that was restarted is another process; one that took over the data of another has another history.
+    """
+    told = []
+    for section, name in (("server", "run_id"), ("replication", "master_replid")):
+        await connection.send_command("INFO", section)
+        try:
+            found = re.search(rf"\b{name}:(\w+)", str(await connection.read_response()))
+        except ResponseError:
+            found = None
+        if found is None:
+            return None
+        told.append(found[1])
+    return told[0], told[1]
