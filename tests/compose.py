@@ -1,6 +1,6 @@
 """The stack of docker-compose.yml on a real engine, in three replicas: `make test-compose`. Not part of `make test`.
 
-Ports 8000 to 8009 of this machine must be free. The image is built with the network of this machine.
+Ports 8000 to 8010 of this machine must be free. The images are built with the network of this machine.
 """
 
 import json
@@ -16,13 +16,14 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 
-from tests.support.client import Api, tokens
+from tests.support.client import Api, bearer, tokens
 from tests.support.pages import ROOT, end_of, pattern, script, shown_after, to_run
 from tests.support.processes import eventually
 
 HERE = "http://localhost:8000"
 PATIENCE = 240.0
 CALLERS = 4
+ORDERS = "examples/orders/Dockerfile"
 
 
 def why_not() -> str | None:
@@ -92,6 +93,7 @@ def stack() -> Iterator[Stack]:
     if problem:
         pytest.skip(f"the stack is not brought up: {problem}")
     docker("build", "--network", "host", "--tag", "sealwright", ".")
+    docker("build", "--network", "host", "--tag", "sealwright-orders", "--file", ORDERS, ".")
     made = Stack()
     try:
         yield made
@@ -115,6 +117,22 @@ def test_the_first_minute_of_the_readme_is_the_same_on_the_stack(stack: Stack) -
     for block in to_run(readme):
         output, _, said = said.partition(f"{end_of(block)}\n")
         assert re.fullmatch(pattern(shown_after(readme)[block.line]), output.strip(), re.DOTALL), output
+
+
+@pytest.mark.timeout(900)
+def test_orders_takes_a_token_of_the_stack_until_it_is_revoked(stack: Stack) -> None:
+    [url] = stack.scale(1)
+    orders = "http://localhost:8010"
+    eventually(lambda: ready(orders), within=PATIENCE)
+    with httpx2.Client(base_url=url, timeout=60) as http:
+        signed_in = Api(http).sign_in()
+
+        def listed() -> int:
+            return httpx2.get(f"{orders}/orders", headers=bearer(signed_in.access), timeout=5).status_code
+
+        assert listed() == 200
+        Api(http).revoke(signed_in.access)
+        eventually(lambda: listed() == 401, within=10)
 
 
 @pytest.mark.timeout(900)

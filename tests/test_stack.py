@@ -1,4 +1,4 @@
-"""Dockerfile and docker-compose.yml, as far as they can be looked at without an engine. With one: make test-compose."""
+"""The Dockerfiles and docker-compose.yml, as far as one can tell without an engine. With one: make test-compose."""
 
 import re
 import shutil
@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 import yaml
 
+from orders import settings as orders
+from service.cli import demo
 from service.settings import PREFIX, load
 from tests.support.pages import ROOT
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
+DOCKERFILES = {"the service": DOCKERFILE, "orders": (ROOT / "examples" / "orders" / "Dockerfile").read_text()}
 STACK: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = STACK["services"]
 OURS = [name for name, service in SERVICES.items() if service["image"] == "sealwright"]
@@ -38,7 +41,8 @@ def test_both_readers_of_compose_know_every_word_of_the_stack() -> None:
     assert {name for name in STACK if not name.startswith("x-")} == {"services", "volumes"}
     for service in SERVICES.values():
         assert set(service) <= BOTH_READ
-        assert isinstance(service.get("build", ""), str)
+        build = service.get("build", "")
+        assert isinstance(build, str) or set(build) <= {"context", "dockerfile"}
         for condition in service.get("depends_on", {}).values():
             assert condition["condition"] in {"service_healthy", "service_completed_successfully"}
 
@@ -68,20 +72,38 @@ def test_the_stack_has_all_settings_and_is_for_development_alone() -> None:
         assert int(grace.removesuffix("s")) > settings.drain_delay.total_seconds() + settings.shutdown_timeout
 
 
-def test_nothing_but_the_service_has_a_port_and_that_is_this_machines_own() -> None:
+def test_nothing_but_the_two_services_has_a_port_and_those_are_this_machines_own() -> None:
     assert {name: service["ports"] for name, service in SERVICES.items() if "ports" in service} == {
-        "auth": ["127.0.0.1:8000-8009:8000"]
+        "auth": ["127.0.0.1:8000-8009:8000"],
+        "orders": ["127.0.0.1:8010:8001"],
     }
 
 
-@pytest.mark.parametrize("name", OURS)
+def test_orders_trusts_the_issuer_of_the_stack_at_the_address_it_has_there() -> None:
+    given = SERVICES["orders"]["environment"]
+    settings = orders.Settings(
+        _env_file=None, **{name.removeprefix("ORDERS_").lower(): value for name, value in given.items()}
+    )
+
+    assert settings.issuer == SERVICES["auth"]["environment"]["SEALWRIGHT_ISSUER"]
+    assert settings.internal_url == "http://auth:8000"
+    assert settings.audience == demo.RESOURCE
+    assert settings.client_id == demo.SERVICE.client_id
+    assert settings.client_secret.get_secret_value() == demo.SERVICE_SECRET
+
+
+@pytest.mark.parametrize("name", [*OURS, "orders"])
 def test_the_service_runs_with_no_right_that_it_does_not_need(name: str) -> None:
     service = SERVICES[name]
 
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
-    assert re.search(r"^USER 10001:10001$", DOCKERFILE, re.MULTILINE)
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES.values(), ids=DOCKERFILES)
+def test_an_image_is_never_run_as_root(dockerfile: str) -> None:
+    assert re.search(r"^USER 1000[12]:1000[12]$", dockerfile.rpartition("FROM")[2], re.MULTILINE)
 
 
 def test_keys_and_data_outlive_their_containers() -> None:
@@ -102,18 +124,22 @@ def test_nothing_gets_into_the_image_but_what_it_is_built_from() -> None:
     ]
     copied = {
         source
-        for line in re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
+        for dockerfile in DOCKERFILES.values()
+        for line in re.findall(r"^COPY (?!--from)(.+) \S+$", dockerfile, re.MULTILINE)
         for source in line.split()
     }
 
     assert ignored[0] == "*"
-    assert {line[1:] for line in ignored if line.startswith("!")} == copied
+    assert {line[1:] for line in ignored if line.startswith("!")} == copied - {
+        "examples/orders/requirements.txt"
+    }
     for source in copied:
         assert (ROOT / source).exists(), source
 
 
-def test_everything_from_an_index_is_checked_by_its_hash() -> None:
-    installs = re.findall(r"pip (?:--python \S+ )?install (?:[^&\n]|\\\n)*", DOCKERFILE)
+@pytest.mark.parametrize("dockerfile", DOCKERFILES.values(), ids=DOCKERFILES)
+def test_everything_from_an_index_is_checked_by_its_hash(dockerfile: str) -> None:
+    installs = re.findall(r"pip (?:--python \S+ )?install (?:[^&\n]|\\\n)*", dockerfile)
 
     assert len(installs) == 3
     for install in installs:
@@ -122,17 +148,19 @@ def test_everything_from_an_index_is_checked_by_its_hash() -> None:
 
 def test_the_image_is_built_with_what_is_locked_for_development() -> None:
     def pinned(file: str) -> set[str]:
-        return set(re.findall(r"^\S+==\S+", (ROOT / "requirements" / file).read_text(), re.MULTILINE))
+        return set(re.findall(r"^\S+==\S+", (ROOT / file).read_text(), re.MULTILINE))
 
-    assert pinned("build.txt")
-    assert pinned("build.txt") | pinned("server.txt") <= pinned("dev.txt")
+    for file in ("requirements/build.txt", "requirements/server.txt", "examples/orders/requirements.txt"):
+        assert pinned(file)
+        assert pinned(file) <= pinned("requirements/dev.txt")
 
 
-def test_the_images_python_is_one_that_the_service_supports() -> None:
+@pytest.mark.parametrize("dockerfile", DOCKERFILES.values(), ids=DOCKERFILES)
+def test_the_images_python_is_one_that_the_service_supports(dockerfile: str) -> None:
     oldest = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"].removeprefix(
         ">="
     )
-    versions = re.findall(r"^FROM python:([\d.]+)-slim", DOCKERFILE, re.MULTILINE)
+    versions = re.findall(r"^FROM python:([\d.]+)-slim", dockerfile, re.MULTILINE)
 
     assert len(versions) == 2
     assert len(set(versions)) == 1
