@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq install --root-user-
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: run demo test test-keys test-compose bench-verify check lint format lock clean help setup
+.PHONY: run demo test test-keys test-compose bench-verify bench-revoke check lint format lock clean help setup
 
 run: setup ## Run Sealwright with its own PostgreSQL and Redis (PORT=8000)
 	@exec $(BIN)/sealwright dev --port $(PORT) --stop-with-parent
@@ -30,6 +30,9 @@ test-compose: setup ## Bring the stack up on a Docker engine, in three replicas,
 
 bench-verify: setup ## What verifying costs a resource service, and a thousand key rotations without a refusal
 	@$(BIN)/python benchmarks/verify.py
+
+bench-revoke: setup ## How soon a revoked token is refused in another process, and 100,000 revocations in force
+	@$(BIN)/python -m benchmarks.revoke
 
 check: lint ## Lint, types, imports, format, and migrations equal models
 	@$(BIN)/ruff format --check --quiet .

@@ -10,7 +10,7 @@ import pytest
 from service.cli import demo
 from tests.support.actors import PASSWORD, VISITOR, Actors
 from tests.support.client import Api, bearer
-from tests.support.deployment import Deployment, Server, drop_database, new_database
+from tests.support.deployment import Deployment, Server
 from tests.support.orders import ORDERS, ordering
 from tests.support.processes import eventually
 
@@ -18,18 +18,9 @@ TEA = {"item": "tea", "quantity": 2}
 
 
 @pytest.fixture(scope="module")
-def orders(
-    deployment: Deployment,
-    server: Server,
-    server_urls: tuple[str, str],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Server]:
-    url = new_database(server_urls[0])
-    with ordering(
-        deployment, url, server.url, tmp_path_factory.mktemp("orders"), development=True
-    ) as running:
+def orders(deployment: Deployment, server: Server) -> Iterator[Server]:
+    with ordering(deployment, server.url, development=True) as running:
         yield running
-    drop_database(server_urls[0], url)
 
 
 @pytest.fixture

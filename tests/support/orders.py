@@ -5,20 +5,25 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from service.cli import demo
-from tests.support.deployment import Deployment, Server, free_port, wait_until_ready
+from tests.support.deployment import (
+    Deployment,
+    Server,
+    drop_database,
+    free_port,
+    new_database,
+    wait_until_ready,
+)
 from tests.support.pages import ROOT
 
 ORDERS = ROOT / "examples" / "orders"
 
 
 @contextmanager
-def ordering(
-    deployment: Deployment, database_url: str, issuer_url: str, directory: Path, **settings: object
-) -> Iterator[Server]:
-    """Run it until the end of the block, with the issuer at `issuer_url`; `settings` are its own."""
+def ordering(deployment: Deployment, issuer_url: str, **settings: object) -> Iterator[Server]:
+    """Run it on a database of its own, with the issuer at `issuer_url`; `settings` are its own."""
+    database_url = new_database(deployment.database_url)
     given = {
         "database_url": database_url,
         "issuer": deployment.issuer,
@@ -29,7 +34,7 @@ def ordering(
         **settings,
     }
     port = free_port()
-    log = directory / f"orders-{port}.log"
+    log = deployment.directory / f"orders-{port}.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
             [
@@ -56,3 +61,5 @@ def ordering(
             process.wait(20)
         finally:
             process.kill()
+            process.wait(5)
+        drop_database(deployment.database_url, database_url)
