@@ -38,8 +38,9 @@ def seconds_until_refused(issuer: httpx2.Client, resource: httpx2.Client, count:
         yield time.monotonic() - revoked
 
 
-def snapshot(issuer: httpx2.Client, at_least: int) -> float:
-    """Ask for everything in force, and return the seconds that it took; so many there must be."""
+def snapshot(issuer: httpx2.Client, at_least: int, pause: float = 0) -> float:
+    """Ask for everything in force, so many at least; return the seconds that it took."""
+    time.sleep(pause)
     began = time.monotonic()
     answer = issuer.get("/revocations", auth=SERVICE_AUTH)
     took = time.monotonic() - began
