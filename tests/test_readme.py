@@ -15,7 +15,7 @@ from typer.main import get_command
 
 from service.app import build
 from service.cli import app as cli
-from service.cli.serve import plain
+from service.cli.settings import plain
 from service.settings import PREFIX, Settings
 from tests.support.client import Api
 from tests.support.deployment import Deployment, Server

@@ -4,51 +4,40 @@ import sys
 
 import typer
 
-from service.cli import (
-    apply,
-    audit,
-    clients,
-    dev,
-    doctor,
-    importing,
-    keys,
-    resources,
-    restored,
-    roles,
-    seed,
-    serve,
-    sessions,
-    token,
-    users,
-)
+from service.cli.loading import group
+
+_HOMES = {
+    "dev": "dev:dev",
+    "serve": "serve:serve",
+    "migrate": "migrate:migrate",
+    "settings": "settings:settings",
+    "audit": "audit:audit",
+    "demo": "seed:add",
+    "doctor": "doctor:doctor",
+    "apply": "apply:apply",
+    "restored": "restored:restored",
+    "keys": "keys:app",
+    "users": "users:app",
+    "roles": "roles:app",
+    "clients": "clients:app",
+    "resources": "resources:app",
+    "sessions": "sessions:app",
+    "token": "token:app",
+}
+"""Where each command lives: the module in this package, and what in it."""
 
 app = typer.Typer(
     name="sealwright",
-    help="Sealwright: issues, rotates, revokes and publishes tokens.",
+    cls=group(_HOMES),
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 
-app.command()(dev.dev)
-app.command()(serve.serve)
-app.command()(serve.migrate)
-app.command()(serve.settings)
-app.command()(audit.audit)
-app.command(name="demo")(seed.add)
-app.command()(doctor.doctor)
-for group, command in ((clients, apply.clients), (resources, apply.resources), (roles, apply.roles)):
-    group.app.command(name="apply")(command)
-app.command()(apply.apply)
-app.command()(restored.restored)
-app.add_typer(keys.app, name="keys")
-users.app.command("import")(importing.import_)
-app.add_typer(users.app, name="users")
-app.add_typer(roles.app, name="roles")
-app.add_typer(clients.app, name="clients")
-app.add_typer(resources.app, name="resources")
-app.add_typer(sessions.app, name="sessions")
-app.add_typer(token.app, name="token")
+
+@app.callback()
+def sealwright() -> None:
+    """Sealwright: issues, rotates, revokes and publishes tokens."""
 
 
 def main() -> None:

@@ -9,8 +9,7 @@ import typer
 from service.account import applying, declared, registration
 from service.account.applying import Applied, Change, Part
 from service.cli import given, output
-from service.cli.clients import warn_of
-from service.cli.connect import run_revoking
+from service.cli.revoking import run_revoking
 from service.clients.rules import NotAllowed
 from service.database import Database
 from service.revocation import Revocations
@@ -107,7 +106,7 @@ def _apply(
 
     done, not_understood = run_revoking(work)
     _tell(done, dry_run=dry_run, as_json=as_json)
-    warn_of(not_understood)
+    output.warn_of(not_understood)
     if exit_code and done.changes:
         raise typer.Exit(_CHANGED)
 

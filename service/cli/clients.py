@@ -9,9 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from service.account import administration, registration
-from service.cli import given, output
+from service.cli import apply, given, output
 from service.cli import secrets as secret_commands
-from service.cli.connect import run, run_revoking
+from service.cli.connect import run
+from service.cli.revoking import run_revoking
 from service.clients import secrets, store
 from service.database import Database, Row
 from service.revocation import Revocations
@@ -21,6 +22,7 @@ app = typer.Typer(
     help="Add, apply, disable and list clients, and change their secrets.", no_args_is_help=True
 )
 app.add_typer(secret_commands.app, name="secret")
+app.command(name="apply")(apply.clients)
 
 ClientId = Annotated[str, typer.Argument(metavar="CLIENT_ID")]
 _Several = list[str] | None
@@ -120,7 +122,7 @@ def add(
     if made is not None:
         output.say("This is the only time that the secret is shown: nobody can look it up later.")
     output.say(f"Added {client_id}.")
-    warn_of(not_understood)
+    output.warn_of(not_understood)
 
 
 @app.command(name="list")
@@ -163,15 +165,6 @@ def enable(client_id: ClientId) -> None:
     """Let a client get tokens again. What was made before stays dead."""
     done = _change(client_id, administration.enable_client)
     output.say(f"{client_id} may ask for tokens again." if done else f"{client_id} is enabled already.")
-
-
-def warn_of(scopes: list[str]) -> None:
-    """Tell of scopes that mean nothing to anybody yet."""
-    if scopes:
-        output.say(
-            f"Warning: no resource understands {' '.join(scopes)}, so nobody is granted that. "
-            "To add a resource: sealwright resources add"
-        )
 
 
 def _change(client_id: str, change: Callable[[Revocations, str, timedelta], Awaitable[bool]]) -> bool:

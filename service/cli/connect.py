@@ -1,4 +1,4 @@
-"""What commands need of a deployment: its settings, its database, its revocations."""
+"""What commands need of a deployment: its settings and its database."""
 
 import asyncio
 import os
@@ -16,7 +16,6 @@ from service.cli import output
 from service.clients.rules import NotAllowed
 from service.database import Database
 from service.errors import Unavailable
-from service.revocation import Revocations
 from service.settings import PREFIX, Settings, SettingsError, load
 from service.users.passwords import WeakPassword
 
@@ -40,19 +39,6 @@ async def opened(settings: Settings) -> AsyncIterator[Database]:
         yield database
     finally:
         await database.close()
-
-
-@asynccontextmanager
-async def revoking(
-    settings: Settings, database: Database, *, follow: bool = True
-) -> AsyncIterator[Revocations]:
-    """Lend the revocations, so that a command's change is on the blocklist when it ends."""
-    revocations = Revocations.of(settings, database)
-    await revocations.start(follow=follow)
-    try:
-        yield revocations
-    finally:
-        await revocations.stop()
 
 
 def run(
@@ -84,22 +70,6 @@ def run(
         )
     except (NotAllowed, WeakPassword) as error:
         output.fail(str(error))
-
-
-def run_revoking(work: Callable[[Settings, Database, Revocations], Awaitable[T]]) -> T:
-    """Do the work of a command that revokes; what it revoked holds everywhere when the command has ended."""
-
-    async def main(settings: Settings, database: Database) -> T:
-        async with revoking(settings, database, follow=False) as revocations:
-            result = await work(settings, database, revocations)
-            if revocations.problem:
-                output.say(
-                    f"The blocklist is not in use ({revocations.problem}): "
-                    "the services learn of this from Postgres, within a second."
-                )
-            return result
-
-    return run(main)
 
 
 def acting() -> None:

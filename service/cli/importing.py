@@ -8,7 +8,7 @@ import typer
 
 from service.account.importing import MAX_LINE, BadLine, Counts, import_users
 from service.cli import output
-from service.cli.connect import run_revoking
+from service.cli.revoking import run_revoking
 from service.database import Database
 from service.revocation import Revocations
 from service.settings import Settings

@@ -11,7 +11,8 @@ import typer
 
 from service import audit, schema, signing
 from service.cli import output
-from service.cli.connect import acting, revoking
+from service.cli.connect import acting
+from service.cli.revoking import revoking
 from service.cli.ring import Ring, opened_ring
 from service.errors import Unavailable
 from service.keeping import compromise as compromising

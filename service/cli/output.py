@@ -29,6 +29,15 @@ def say(message: str) -> None:
     err.print(message, markup=False)
 
 
+def warn_of(scopes: Sequence[str]) -> None:
+    """Tell of scopes that mean nothing to anybody yet."""
+    if scopes:
+        say(
+            f"Warning: no resource understands {' '.join(scopes)}, so nobody is granted that. "
+            "To add a resource: sealwright resources add"
+        )
+
+
 def rows(items: Sequence[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool) -> None:
     """Print rows as a table of `columns`, or whole as a JSON array."""
     if as_json:

@@ -5,13 +5,14 @@ from typing import Annotated
 import typer
 
 from service.account import registration
-from service.cli import given, output
+from service.cli import apply, given, output
 from service.cli.connect import run
 from service.clients import store
 from service.database import Database, Row
 from service.settings import Settings
 
 app = typer.Typer(help="Add and list resources: the services that accept tokens.", no_args_is_help=True)
+app.command(name="apply")(apply.resources)
 
 _COLUMNS = ("uri", "scopes", "client_id", "created_at")
 

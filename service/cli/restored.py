@@ -7,7 +7,8 @@ import typer
 
 from service.account import restoring
 from service.cli import output
-from service.cli.connect import run, run_revoking
+from service.cli.connect import run
+from service.cli.revoking import run_revoking
 from service.database import Database
 from service.revocation import Revocations, record
 from service.settings import Settings

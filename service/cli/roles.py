@@ -5,8 +5,7 @@ from typing import Annotated
 import typer
 
 from service.account import registration
-from service.cli import given, output
-from service.cli.clients import warn_of
+from service.cli import apply, given, output
 from service.cli.connect import run
 from service.database import Database
 from service.settings import Settings
@@ -15,6 +14,7 @@ from service.users import roles
 app = typer.Typer(
     help="Add and list roles. To give them to a user: sealwright users roles", no_args_is_help=True
 )
+app.command(name="apply")(apply.roles)
 
 _COLUMNS = ("name", "scopes")
 
@@ -37,7 +37,7 @@ def add(
 
     not_understood = run(work)
     output.say(f"Added {name}.")
-    warn_of(not_understood)
+    output.warn_of(not_understood)
 
 
 @app.command(name="list")

@@ -10,7 +10,8 @@ import typer
 from service.account import administration
 from service.audit.reading import Filter, last
 from service.cli import asking, given, output, story
-from service.cli.connect import run, run_revoking
+from service.cli.connect import run
+from service.cli.revoking import run_revoking
 from service.cli.story import Story
 from service.database import Database, Row
 from service.revocation import Revocations, record

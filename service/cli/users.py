@@ -8,8 +8,9 @@ from uuid import UUID
 import typer
 
 from service.account import administration, registration
-from service.cli import asking, given, output
-from service.cli.connect import run, run_revoking
+from service.cli import asking, given, importing, output
+from service.cli.connect import run
+from service.cli.revoking import run_revoking
 from service.database import Database
 from service.revocation import Revocations
 from service.settings import Settings
@@ -18,6 +19,7 @@ from service.users.passwords import Passwords
 from service.users.store import User
 
 app = typer.Typer(help="Add, change, disable, delete and list users.", no_args_is_help=True)
+app.command("import")(importing.import_)
 
 Name = Annotated[str, typer.Argument(help="The username or the email address.")]
 

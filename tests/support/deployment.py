@@ -19,7 +19,8 @@ import httpx2
 import sqlalchemy as sa
 
 from service import migrating
-from service.cli.connect import opened, revoking
+from service.cli.connect import opened
+from service.cli.revoking import revoking
 from service.cli.seed import seed
 from service.database import Database
 from service.revocation import Revocations
