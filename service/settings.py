@@ -321,7 +321,11 @@ class Settings(BaseSettings):
     session_retention: Duration = Field(
         timedelta(days=7), description="How long the row of a session that is over is kept for its story."
     )
-    audit_retention: Duration = Field(timedelta(days=90), description="How long audit events are kept.")
+    audit_retention: Duration = Field(
+        timedelta(days=90),
+        ge=timedelta(days=1),  # as the table's own trigger demands
+        description="How long audit events are kept; a day at least.",
+    )
     janitor_interval: Duration = Field(
         timedelta(minutes=1), description="How often each worker deletes a little of what is over."
     )

@@ -188,6 +188,11 @@ def test_http_is_for_development_alone() -> None:
     assert load(**{**RIGHT, "issuer": "http://localhost:8000"}, environment="development").development
 
 
+def test_audit_events_are_kept_for_as_long_as_the_database_keeps_them_at_least() -> None:
+    assert refusal(audit_retention="86399").startswith(f"{PREFIX}AUDIT_RETENTION")
+    assert load(**RIGHT, audit_retention="86400").audit_retention == timedelta(days=1)
+
+
 def test_no_secret_is_in_a_repr() -> None:
     settings = load(**RIGHT)
 

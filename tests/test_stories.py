@@ -1,11 +1,13 @@
 """`sealwright sessions why`: what happened to a session, why it ended, and what to tell its user."""
 
 from datetime import UTC, datetime, timedelta
+from typing import get_args
 from uuid import UUID, uuid4
 
 import pytest
 
-from service.cli import story
+from service.cli import reasons, story
+from service.revocation import Reason
 from tests.support.actors import PASSWORD, Actors
 from tests.support.client import Api, Tokens, tokens
 from tests.support.command import Command
@@ -55,6 +57,13 @@ def test_each_end_has_its_words_for_people_and_for_the_user(
     command("sessions", "revoke", by_operator.claims["sid"])
     assert "an operator ended it (" in why(command, by_operator)
     assert "signed out by our support" in why(command, by_operator)
+
+
+def test_every_reason_that_ends_a_session_has_words_and_one_of_a_newer_release_is_told_as_it_is() -> None:
+    kills_tokens_alone = {"roles_changed", "user_updated", "user_enabled", "client_enabled"}
+
+    assert set(reasons.WORDS) == set(get_args(Reason)) - kills_tokens_alone
+    assert reasons.said("moon_rose").tell == "You were signed out (moon rose). Please sign in again."
 
 
 def test_a_session_that_expired_or_lost_its_client_says_so(

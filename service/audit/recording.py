@@ -94,11 +94,12 @@ _record_ends = Statement(
 
 _record_all = Statement(
     sa.insert(audit_events).from_select(
-        ["event", "user_id", "actor"],
+        ["event", "user_id", "actor", "request_id"],
         sa.select(
             sa.bindparam("event", type_=sa.Text),
             sa.func.unnest(sa.bindparam("user_ids", type_=ARRAY(sa.Uuid))),
             sa.bindparam("actor", type_=sa.Text),
+            sa.bindparam("request_id", type_=sa.Text),
         ),
     )
 )
@@ -155,7 +156,13 @@ async def record(
 async def record_all(db: Connection, event: Event, user_ids: Sequence[UUID]) -> None:
     """Append the same event for many users."""
     if user_ids:
-        await db.rows(_record_all, event=event, user_ids=user_ids, actor=_cut("actor", acting_as.get()))
+        await db.rows(
+            _record_all,
+            event=event,
+            user_ids=user_ids,
+            actor=_cut("actor", acting_as.get()),
+            request_id=_cut("request_id", request_id()),
+        )
 
 
 async def record_ends(db: Connection, sessions: Sequence[Row], detail: str) -> None:

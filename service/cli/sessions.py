@@ -9,7 +9,7 @@ import typer
 
 from service.account import administration
 from service.audit.reading import Filter, last
-from service.cli import asking, given, output, story
+from service.cli import asking, given, output, story, telling
 from service.cli.connect import run
 from service.cli.revoking import run_revoking
 from service.cli.story import Story
@@ -127,7 +127,7 @@ def why(
     if as_json:
         output.document({**asdict(found), "events": [dict(event) for event in events]})
         return
-    for paragraph in story.told(found, grace, now):
+    for paragraph in telling.told(found, grace, now):
         output.line(paragraph)
 
 
