@@ -217,7 +217,7 @@ def test_every_file_that_a_page_names_is_there(page: Path) -> None:
         assert any((place / path).exists() for place in (ROOT, ROOT / "service", page.parent)), path
 
 
-MADE = {".sealwright/", "main.py", "orders.py", "NNNN-title.md"}
+MADE = {".sealwright/", "main.py", "orders.py", "NNNN-title.md", "app.py", "verifying.py"}
 """Files that come into being when one does what the pages say."""
 
 
