@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 from collections.abc import Sequence
 from typing import Annotated, Any, get_args
 from uuid import UUID
@@ -60,14 +61,30 @@ def audit(
 
     try:
         run(work)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         raise typer.Exit(130) from None
 
 
+def _stopped_by_ctrl_c() -> asyncio.Event:
+    """Return what Ctrl-C sets, besides cancelling: before Python 3.12, `asyncio.wait_for` may swallow that."""
+    stopped, task = asyncio.Event(), asyncio.current_task()
+    assert task is not None
+
+    def stop() -> None:
+        stopped.set()
+        task.cancel()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop)
+    return stopped
+
+
 async def _follow(database: Database, follower: Follower, *, as_json: bool) -> None:
+    stopped = _stopped_by_ctrl_c()
     away = False
     while True:
         await asyncio.sleep(LOOK_EVERY)
+        if stopped.is_set():
+            raise KeyboardInterrupt
         try:
             news = await follower.news()
         except Unavailable:
