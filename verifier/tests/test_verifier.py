@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from typing import Any
 
+import httpx2
 import pytest
 
 from sealwright import ConfigurationError, FeedStale, InvalidToken, Options, Unavailable, UnknownKey, Verifier
@@ -228,7 +229,7 @@ async def test_an_unusable_answer_of_the_feed_changes_nothing(served: Any, until
     async with Verifier(**served.settings()) as verifier:
         feed = verifier._feed
         assert feed is not None
-        hole = issuer._feed(None) | {"revocations": [{"what": 1}]}
+        hole = issuer._feed("") | {"revocations": [{"what": 1}]}
         served.answers[FEED] = 200, json.dumps(hole).encode()
         issuer.revoke(jti="other")
         await until(lambda: feed.failures > 1, "two polls failed")
@@ -300,3 +301,71 @@ async def test_whatever_the_issuer_answers_following_goes_on(served: Any, until:
             await until(lambda failures=failures: feed.failures > failures, f"{answer[0]} is a failure")
         del served.answers[FEED]
         await until(lambda: feed.problem is None and len(feed.revocations) == 5, "the feed is followed again")
+
+
+@pytest.mark.parametrize("max_feed_age", [1, 20, 300])
+async def test_the_feed_is_waited_for_as_the_issuer_takes_it_whatever_its_greatest_age(
+    issuer: Issuer, until: Any, max_feed_age: float
+) -> None:
+    made = Verifier(
+        issuer.url,
+        issuer.audience,
+        client_id=issuer.client_id,
+        client_secret=issuer.client_secret,
+        options=Options(max_feed_age=max_feed_age),
+        transport=issuer.transport,
+        clock=issuer.clock,
+    )
+    async with made as verifier:
+        for n in range(3):
+            issuer.revoke(jti=f"one-{n}")
+            await until(lambda n=n: verifier.health().revocations == n + 1, "it is told")
+        feed = verifier._feed
+        assert feed is not None
+        assert feed.failures == 0
+
+
+@pytest.mark.parametrize("audience", [None, ""])
+def test_an_audience_that_was_not_set_is_an_error_and_not_every_audience(audience: Any) -> None:
+    with pytest.raises(ConfigurationError, match="audience"):
+        Verifier("https://auth.example.com", audience, revocations=False)
+
+
+async def test_a_clock_that_was_ahead_for_a_while_has_lost_no_revocation(issuer: Issuer) -> None:
+    ahead = 0.0
+    async with issuer.verifier(clock=lambda: issuer.clock() + ahead) as verifier:
+        token = issuer.token()
+        issuer.revoke(token)
+        ahead = 3600.0
+        issuer.revoke(jti="another")  # whose answer comes while the clock is wrong
+        assert await reason(verifier, token) == "expired"
+        ahead = 0.0
+        assert await reason(verifier, token) == "revoked"
+
+
+class Slow(httpx2.AsyncBaseTransport):
+    """Lets the answers of the feed be so many seconds on their way."""
+
+    def __init__(self, issuer: Issuer, seconds: float) -> None:
+        self._issuer, self._seconds = issuer, seconds
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        answer = await self._issuer.transport.handle_async_request(request)
+        if request.url.path == FEED:
+            self._issuer.clock.move(self._seconds)
+        return answer
+
+
+async def test_a_snapshot_that_was_long_on_its_way_is_as_old_as_its_question(issuer: Issuer) -> None:
+    async with issuer.verifier(transport=Slow(issuer, 20)) as verifier:
+        age = verifier.health().feed_age
+        assert age is not None
+        assert age >= 20
+
+
+async def test_a_feed_that_begins_with_changes_is_not_believed(served: Any) -> None:
+    changes = served.issuer._feed("") | {"snapshot": False}
+    served.answers[FEED] = 200, json.dumps(changes).encode()
+    async with Verifier(**served.settings()) as verifier:
+        assert verifier.health().doing == "introspect"
+        assert "snapshot" in str(verifier.health().feed_problem)

@@ -19,11 +19,9 @@ _MAX_BODY = 256 << 20  # bytes, unpacked: a snapshot of so many
 _MARGIN = (
     5.0  # seconds that an answer may take beyond the wait that was asked for; later, it is too old to use
 )
-_FIRST = 25.0  # seconds for a snapshot
+_LOAD = 25.0  # seconds more for an answer that is not waited for: it may be a snapshot
+_LONGEST_WAIT = 30.0  # seconds; the issuer takes no more than 60, and proxies cut what is silent
 _GATHER = 0.05  # seconds between two polls, so that a thousand revocations are not a thousand answers
-_NOT_WAITED = (
-    0.25  # seconds; an issuer that answers without news before its time must not be asked without end
-)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0
 _BIG = 1 << 18  # bytes; a larger answer is read in a thread, or requests would wait for it
 
@@ -55,7 +53,7 @@ class Feed:
     ) -> None:
         self._client = client
         self._leeway = leeway
-        self._wait = wait
+        self._wait = min(wait, _LONGEST_WAIT)
         self._clock = clock
         self._ban = ban
         self._cursor: str | None = None
@@ -108,13 +106,13 @@ class Feed:
     async def _ask(self, wait: float) -> None:
         url = (await self._client.endpoints()).revocations
         if self._cursor is not None:
-            url = f"{url}?{urlencode({'after': self._cursor, 'wait': f'{wait:g}'})}"
+            url = f"{url}?{urlencode({'after': self._cursor, 'wait': f'{wait:.3f}'})}"
         asked, asked_wall = time.monotonic(), self._clock()
         reply = await self._client.send(
             "GET",
             url,
             authenticate=True,
-            within=wait + _MARGIN + (25 if wait == 0 else 0),
+            within=wait + _MARGIN + (0 if wait else _LOAD),
             max_body=_MAX_BODY,
         )
         if reply.status != 200:
@@ -130,7 +128,8 @@ class Feed:
             answer, fresh = await asyncio.to_thread(self._read, reply.body, issuer)
         else:
             answer, fresh = self._read(reply.body, issuer)
-        self._take(answer, fresh, Heard(*heard, answer.age))
+        # What was not waited for is as old as its question: a large answer may have been long on its way.
+        self._take(answer, fresh, Heard(*(heard if wait else (asked, asked_wall)), answer.age))
         if wait and not answer.revocations and heard[0] - asked < wait / 2:
             await asyncio.sleep(
                 min(1.0, wait / 2)
@@ -148,6 +147,8 @@ class Feed:
 
     def _read(self, body: bytes, issuer: str) -> tuple[Answer, Revocations | None]:
         answer = read_answer(body, issuer)
+        if self._cursor is None and not answer.snapshot:
+            raise BadAnswer("the feed began with changes and not with a snapshot")
         return answer, self._fresh(answer)
 
     def _fresh(self, answer: Answer) -> Revocations | None:
@@ -165,7 +166,8 @@ class Feed:
             self.revocations.put(answer.revocations)
         else:
             self.revocations = fresh  # everything in one step
-        self.revocations.sweep(heard.wall)
+        # By both clocks: what is dropped is never told again, and ours may have been wrong for a while.
+        self.revocations.sweep(min(heard.wall, answer.now))
         for entry in answer.revocations:
             if entry.kind == "kid":
                 self._ban(entry.subject)

@@ -35,10 +35,11 @@ class Revocation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the feed answered; `age` is how many seconds before that the issuer had last seen its record."""
+    """What the feed answered at `now`; `age` is how many seconds before the issuer had last seen its record."""
 
     snapshot: bool
     cursor: str
+    now: float
     age: float
     revocations: Sequence[Revocation]
 
@@ -134,8 +135,8 @@ def read_answer(body: bytes, issuer: str) -> Answer:
         raise BadAnswer("the feed's answer is another issuer's")
     match members:
         case {"snapshot": bool(snapshot), "cursor": str(cursor), "revocations": list(entries)}:
-            age = _time(members.get("now")) - _time(members.get("seen_at"))
-            return Answer(snapshot, cursor, max(age, 0), [_revocation(entry) for entry in entries])
+            now, seen_at = _time(members.get("now")), _time(members.get("seen_at"))
+            return Answer(snapshot, cursor, now, max(now - seen_at, 0), [_revocation(e) for e in entries])
     raise BadAnswer("the feed's answer lacks snapshot, cursor or revocations")
 
 

@@ -113,6 +113,9 @@ class Verifier:
                 "set client_id and client_secret, to follow the revocations; or revocations=False, to let a"
                 " revoked token pass until it expires"
             )
+        if not audience:
+            # None would let every token of the issuer's pass (RFC 9068 4): an unset variable must not do that.
+            raise ConfigurationError("set audience to the URI that this resource is registered by")
         try:
             self._expect = Expectations(
                 issuer=issuer,
@@ -352,7 +355,8 @@ class Verifier:
             if self._stale == "accept":
                 self._counters.accepted_stale += 1
                 return
-            raise FeedStale(claims, f"the revocations are too old: {feed.problem}")
+            problem = feed.problem or "the issuer has not seen its own record for long"
+            raise FeedStale(claims, f"the revocations are too old: {problem}")
 
     async def _introspected(self, token: str, stale: FeedStale) -> Claims:
         if self._stale == "refuse" or self._introspection is None:

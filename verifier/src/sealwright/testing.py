@@ -12,6 +12,7 @@ fixture `issuer`:
 import asyncio
 import base64
 import json
+import re
 import secrets
 import time
 from collections import Counter
@@ -38,6 +39,7 @@ __all__ = ["Clock", "Issuer", "issuer", "issuer_key"]
 
 _GRACE = 30.0  # seconds
 _LOOK = 0.005  # seconds between two looks of a waiting poll
+_WAIT = re.compile(r"([0-5]?[0-9])(\.[0-9]{1,3})?|60")  # as narrow as the service
 
 
 class Clock:
@@ -248,8 +250,10 @@ class Issuer:
                 cache, answer = "max-age=300", {"keys": [key.public.to_jwk() for key in self._keys]}
             case "GET" | "POST", "/revocations" | "/introspect" | "/token" if not self._knows(headers, form):
                 status, answer = 401, {"error": "invalid_client"}
+            case "GET", "/revocations" if not _WAIT.fullmatch(_member(query, "wait", "0")):
+                status, answer = 400, {"title": "Bad Request", "detail": "wait is a number of seconds"}
             case "GET", "/revocations":
-                answer = self._feed(dict(parse_qsl(query)).get("after"))
+                answer = self._feed(_member(query, "after"))
             case "POST", "/introspect":
                 answer = {"active": self._active(form.get("token", ""))}
             case "POST", "/token":
@@ -260,8 +264,7 @@ class Issuer:
 
     def has_news(self, target: str) -> bool:
         """Whether a request of the feed would be answered at once, without waiting."""
-        query = dict(parse_qsl(target.partition("?")[2]))
-        return query.get("after") != self._cursor
+        return _member(target.partition("?")[2], "after") != self._cursor
 
     # How
 
@@ -290,14 +293,14 @@ class Issuer:
         for verifier in self._verifiers:
             feed = verifier._feed  # noqa: SLF001  # so that a test need not wait for the next poll
             if feed is not None:
-                feed.take(read_answer(json.dumps(self._feed(None)).encode(), self.url))
+                feed.take(read_answer(json.dumps(self._feed("")).encode(), self.url))
 
     @property
     def _cursor(self) -> str:
         return f"{self._timeline}.{len(self._record)}"
 
-    def _feed(self, after: str | None) -> dict[str, object]:
-        timeline, _, number = (after or "").partition(".")
+    def _feed(self, after: str) -> dict[str, object]:
+        timeline, _, number = after.partition(".")
         known = timeline == self._timeline and number.isdecimal()
         now = self.clock()
         return {
@@ -325,7 +328,7 @@ class Issuer:
         except InvalidToken:
             return False
         held = Revocations()
-        held.put(read_answer(json.dumps(self._feed(None)).encode(), self.url).revocations)
+        held.put(read_answer(json.dumps(self._feed("")).encode(), self.url).revocations)
         return not held.kill(claims)
 
     def _granted(self, form: Mapping[str, str]) -> tuple[int, dict[str, object]]:
@@ -360,6 +363,10 @@ class Issuer:
         parts = {"alg": key.public.alg, "kid": key.public.kid, **header}, payload
         message = ".".join(base64url_encode(json.dumps(part).encode()) for part in parts)
         return f"{message}.{base64url_encode(key.sign(message.encode()))}"
+
+
+def _member(query: str, name: str, default: str = "") -> str:
+    return dict(parse_qsl(query)).get(name, default)
 
 
 @pytest.fixture(scope="session")
