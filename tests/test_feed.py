@@ -17,9 +17,11 @@ import sqlalchemy as sa
 
 from service import migrating
 from service.cli import demo
+from service.database import Connection, Database
 from service.errors import Unavailable
-from service.revocation import Revocation, record
-from service.revocation.feed import Told
+from service.revocation import Revocation, Revocations, record
+from service.revocation.feed import Feed, Told
+from service.revocation.record import Entry
 from tests.support.actors import Actors
 from tests.support.client import SERVICE_AUTH, Api, bearer, claims, unique
 from tests.support.database import fetch, held, until, until_waiting
@@ -295,13 +297,7 @@ async def test_a_record_that_lost_revocations_gets_listeners_a_snapshot(
 ) -> None:
     await asyncio.to_thread(migrating.upgrade_now, empty_database)
     async with replace(deployment, database_url=empty_database).operator() as (_, revocations):
-
-        async def revoke(subject: str) -> None:
-            async with revocations.transaction() as revoking:
-                revoking.revoke(Revocation("jti", subject, "revoked", LIFETIME))
-
-        await revoke("kept")
-        await revoke("lost")
+        await revoke(revocations, "kept", "lost")
         before = (await revocations.feed.snapshot()).cursor
         await fetch(empty_database, "DELETE FROM revocations WHERE subject = 'lost'")
         await fetch(empty_database, "UPDATE revocation_head SET number = 1")
@@ -314,6 +310,71 @@ async def test_a_record_that_lost_revocations_gets_listeners_a_snapshot(
         told = await until(look, lambda told: told and told.snapshot, "a snapshot of the new timeline")
         assert told.cursor.timeline != before.timeline
         assert [entry["jti"] for entry in read(told.revocations)] == ["kept"]
+
+
+@asynccontextmanager
+async def replica(database: Database) -> AsyncIterator[Feed]:
+    """The feed of a replica that nobody tells when to look."""
+
+    async def lost(_: object, __: int) -> bool:
+        return False
+
+    feed = Feed(database, interval=timedelta(hours=1), lost=lost)
+    yield feed
+    await feed.stop()
+
+
+async def revoke(revocations: Revocations, *subjects: str) -> None:
+    for subject in subjects:
+        async with revocations.transaction() as revoking:
+            revoking.revoke(Revocation("jti", subject, "revoked", LIFETIME))
+
+
+async def test_a_listener_that_comes_to_a_replica_on_the_timeline_before_loses_nothing(
+    deployment: Deployment, empty_database: str
+) -> None:
+    await asyncio.to_thread(migrating.upgrade_now, empty_database)
+    async with (
+        replace(deployment, database_url=empty_database).operator() as (database, revocations),
+        replica(database) as ahead,
+        replica(database) as behind,
+    ):
+        await revoke(revocations, "old")
+        await behind.snapshot()
+        async with database.transaction() as db:
+            await record.begin_timeline(db)
+        await revoke(revocations, "new")
+        heard = await ahead.snapshot()
+
+        told = await behind.changes(heard.cursor, 0)
+
+        assert told.cursor == heard.cursor
+        assert not told.snapshot
+
+
+async def test_what_is_revoked_anew_while_the_pages_are_read_is_in_the_first_snapshot(
+    deployment: Deployment, empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await asyncio.to_thread(migrating.upgrade_now, empty_database)
+    async with (
+        replace(deployment, database_url=empty_database).operator() as (database, revocations),
+        replica(database) as feed,
+    ):
+        await revoke(revocations, *"abcde")
+        pages: list[int] = []
+
+        async def page(db: Connection, number: int, limit: int) -> list[Entry]:
+            pages.append(number)
+            if len(pages) == 2:
+                await revoke(revocations, "c")
+            return await read_page(db, number, limit)
+
+        read_page = record.page
+        monkeypatch.setattr(record, "page", page)
+        monkeypatch.setattr("service.revocation.feed.PAGE", 2)
+        told = await feed.snapshot()
+
+    assert sorted(entry["jti"] for entry in read(told.revocations)) == list("abcde")
 
 
 async def test_a_thousand_listeners_cost_no_query_each_and_all_are_told(deployment: Deployment) -> None:

@@ -147,6 +147,9 @@ class Feed:
         """Stop following the record."""
         self.close()
         await self._background.stop()
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.wait([self._looking])
 
     def close(self) -> None:
         """Answer all who wait, at once and from now on: this worker is about to end."""
@@ -176,7 +179,7 @@ class Feed:
         """
         copy = await self._current()
         for _ in range(2):  # the first look may have been under way already
-            if _ahead(after, copy.cursor):  # another replica was quicker than this one
+            if _elsewhere(after, copy.cursor):  # another replica may have been quicker than this one
                 await self._look()
                 copy = await self._current()
         deadline = time.monotonic() + wait
@@ -184,7 +187,7 @@ class Feed:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), left)
             copy = await self._current()
-        if copy.cursor.timeline != after.timeline or _ahead(after, copy.cursor):
+        if _elsewhere(after, copy.cursor):
             return Told(True, copy.cursor, copy.all(), self._age())
         return Told(False, copy.cursor, copy.after(after.number), self._age())
 
@@ -230,10 +233,13 @@ class Feed:
         if head.number < copy.cursor.number:
             await self._lost(head, copy.cursor.number)
             raise Unavailable("the database", detail="it has lost revocations; a new timeline begins")
-        while copy.cursor.number < head.number:
+        more = copy.cursor.number < head.number
+        # To the end, beyond `head`: what is revoked anew meanwhile moves there from a page to come.
+        while more:
             async with self._database.connect() as db:
                 page = await record.page(db, copy.cursor.number, PAGE)
-            copy.take(page, upto=page[-1].number if len(page) == PAGE else head.number)
+            more = len(page) == PAGE
+            copy.take(page, upto=page[-1].number if more else head.number)
         copy.drop_over(head.at.timestamp())
         self._copy, self._seen_at = copy, began
         if copy.cursor != before:
@@ -241,5 +247,6 @@ class Feed:
             changed.set()
 
 
-def _ahead(after: Cursor, cursor: Cursor) -> bool:
-    return after.timeline == cursor.timeline and after.number > cursor.number
+def _elsewhere(after: Cursor, cursor: Cursor) -> bool:
+    """Whether a listener knows what the copy does not: a later number, or another timeline."""
+    return after.timeline != cursor.timeline or after.number > cursor.number
