@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+import sqlalchemy as sa
 
 from service.cli import demo
 from tests.support.actors import PASSWORD, VISITOR, Actors
@@ -13,6 +14,7 @@ from tests.support.client import Api, bearer
 from tests.support.deployment import Deployment, Server
 from tests.support.orders import ORDERS, ordering
 from tests.support.processes import eventually
+from tests.support.relay import relayed
 
 TEA = {"item": "tea", "quantity": 2}
 
@@ -61,6 +63,29 @@ def test_the_openapi_page_can_sign_in_at_it_in_development(shop: httpx2.Client) 
     )
 
     assert shop.get("/orders", headers=bearer(signed_in.json()["access_token"])).status_code == 200
+
+
+def test_a_database_that_is_away_is_a_503_and_heals(
+    deployment: Deployment, server: Server, api: Api, empty_database: str
+) -> None:
+    token = api.sign_in().access
+    with relayed(empty_database) as relay:
+        there = sa.make_url(empty_database).set(host="127.0.0.1", port=relay.server_address[1])
+        url = there.render_as_string(hide_password=False)
+        with (
+            ordering(deployment, server.url, database_url=url) as running,
+            httpx2.Client(base_url=running.url, timeout=20) as shop,
+        ):
+            assert shop.get("/orders", headers=bearer(token)).status_code == 200
+
+            relay.cut()
+            for path in ("/orders", "/orders", "/readyz"):
+                away = shop.get(path, headers=bearer(token))
+                assert (away.status_code, away.headers["retry-after"]) == (503, "1")
+            assert shop.get("/healthz").status_code == 200
+
+            relay.mend()
+            assert shop.get("/orders", headers=bearer(token)).status_code == 200
 
 
 @pytest.mark.parametrize("file", sorted(ORDERS.rglob("*.py")), ids=lambda file: file.name)

@@ -1,4 +1,4 @@
-"""A way through which a program reaches a server, with a counter on it."""
+"""A way through which a program reaches a server: what goes through is counted, and it can be cut."""
 
 import socket
 import threading
@@ -20,18 +20,40 @@ class Relay(ThreadingTCPServer):
         self.to = parts.hostname, parts.port
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         self.sent = 0
+        self._open: set[socket.socket] = set()
+        self._is_cut = False
 
     def count(self, data: bytes) -> None:
         self.sent += len(data)
+
+    def hold(self, connection: socket.socket) -> None:
+        self._open.add(connection)
+        if self._is_cut:
+            close(connection)
+
+    def cut(self) -> None:
+        """End every connection, and each new one, until it is mended."""
+        self._is_cut = True
+        while self._open:
+            close(self._open.pop())
+
+    def mend(self) -> None:
+        self._is_cut = False
 
 
 class _Connection(BaseRequestHandler):
     server: Relay
 
     def handle(self) -> None:
+        self.server.hold(self.request)
         with socket.create_connection(self.server.to) as there:
             threading.Thread(target=pump, args=(there, self.request, lambda _: None), daemon=True).start()
             pump(self.request, there, self.server.count)
+
+
+def close(connection: socket.socket) -> None:
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def pump(source: socket.socket, sink: socket.socket, see: Callable[[bytes], None]) -> None:
