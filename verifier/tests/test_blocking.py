@@ -55,6 +55,19 @@ def test_it_has_to_be_started(issuer: Issuer) -> None:
         BlockingVerifier(verifier=issuer.verifier()).verify(issuer.token())
 
 
+def test_who_waits_for_a_key_while_it_is_closed_is_told_that_it_cannot_be_told(served: Any) -> None:
+    verifier = BlockingVerifier(**served.settings(options=Options(key_pause=20)))
+    verifier.start()
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(verifier.verify, served.issuer.token(header={"kid": "made-up"}))
+        deadline = time.monotonic() + 10
+        while verifier._verifier._keys._waiting == 0:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        verifier.close()
+        assert isinstance(asking.exception(timeout=10), Unavailable)
+
+
 def refused(verifier: BlockingVerifier, token: str) -> bool:
     try:
         verifier.verify(token)

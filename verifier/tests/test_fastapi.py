@@ -1,5 +1,6 @@
 """Guards in a FastAPI application, by the issuer for tests."""
 
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -190,3 +191,10 @@ def test_nothing_signs_in_here_in_production(issuer: Issuer) -> None:
         assert client.post("/.sealwright/token", data={"grant_type": "password"}).status_code == 404
         flows = client.get("/openapi.json").json()["components"]["securitySchemes"]["Sealwright"]["flows"]
         assert flows["password"]["tokenUrl"] == f"{issuer.url}/token"
+
+
+def test_requirements_of_two_guards_cannot_be_combined(issuer: Issuer) -> None:
+    one, other = (Guard(issuer.verifier()) for _ in range(2))
+    for combine in (operator.and_, operator.or_):
+        with pytest.raises(ValueError, match="two guards"):
+            combine(one.scopes("a"), other.scopes("b"))

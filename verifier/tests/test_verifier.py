@@ -369,3 +369,39 @@ async def test_a_feed_that_begins_with_changes_is_not_believed(served: Any) -> N
     async with Verifier(**served.settings()) as verifier:
         assert verifier.health().doing == "introspect"
         assert "snapshot" in str(verifier.health().feed_problem)
+
+
+@pytest.mark.parametrize("name", ["jwks_uri", "introspection_endpoint", "revocation_feed"])
+@pytest.mark.parametrize("url", ["https://other.example.com/x", "http://auth.example.com/x", "/x"])
+async def test_no_endpoint_lies_beside_the_issuers_own_url(issuer: Issuer, name: str, url: str) -> None:
+    asked: list[str] = []
+
+    async def answer(request: httpx2.Request) -> httpx2.Response:
+        asked.append(f"{request.url.scheme}://{request.url.host}")
+        told = await issuer.transport.handle_async_request(request)
+        if "well-known/oauth" in request.url.path:
+            metadata = json.loads(await told.aread()) | {name: url}
+            return httpx2.Response(200, json=metadata)
+        return told
+
+    with pytest.raises(ConfigurationError, match="not below"):
+        await issuer.verifier(transport=httpx2.MockTransport(answer)).start()
+    assert set(asked) == {issuer.url}
+
+
+@pytest.mark.parametrize(
+    "url", ["auth.example.com", "ftp://a", "https://u:secret@a", "https://a?b", "https://[a", "https://a:b"]
+)
+def test_an_address_that_cannot_be_meant_is_an_error_that_does_not_repeat_it(url: str) -> None:
+    addresses: tuple[dict[str, Any], ...] = {"issuer": url}, {"issuer": "https://a", "internal_url": url}
+    for settings in addresses:
+        with pytest.raises(ConfigurationError) as error:
+            Verifier(**settings, audience="https://b", revocations=False)
+        assert "secret" not in str(error.value)
+
+
+async def test_before_the_first_keys_verify_cannot_tell_either(served: Any) -> None:
+    served.stop()
+    async with Verifier(**served.settings(options=Options(timeout=0.2))) as verifier:
+        with pytest.raises(Unavailable, match="no keys yet"):
+            verifier.verify(served.issuer.token())

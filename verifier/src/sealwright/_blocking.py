@@ -3,6 +3,7 @@
 import asyncio
 import os
 import threading
+from concurrent.futures import CancelledError
 from types import TracebackType
 from typing import Any, Self
 
@@ -62,17 +63,20 @@ class BlockingVerifier:
             RuntimeError: it has not been started, or not in this process.
 
         """
-        if self._loop is None or self._process != os.getpid():
+        loop = self._loop
+        if loop is None or self._process != os.getpid():
             raise RuntimeError("start the BlockingVerifier first, in each worker process")
         try:
             return self._verifier.verify(token)
         except (UnknownKey, FeedStale):
-            answer = asyncio.run_coroutine_threadsafe(self._verifier.authenticate(token), self._loop)
+            answer = asyncio.run_coroutine_threadsafe(self._verifier.authenticate(token), loop)
         try:
             return answer.result(timeout=_PATIENCE)
         except TimeoutError:
             answer.cancel()
             raise Unavailable("the issuer takes too long") from None
+        except CancelledError:
+            raise Unavailable("the BlockingVerifier was closed meanwhile") from None
 
     def health(self) -> Health:
         """Return the same as `Verifier.health`."""

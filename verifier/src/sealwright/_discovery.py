@@ -25,7 +25,7 @@ class Location:
     They differ in containers: tokens say `http://localhost:8000`, the network says `http://sealwright:8000`.
 
     Raises:
-        ConfigurationError: one of them is not an absolute http or https URL without query and fragment.
+        ConfigurationError: one of them is not an absolute http or https URL without user, query and fragment.
 
     """
 
@@ -34,9 +34,8 @@ class Location:
 
     def __post_init__(self) -> None:
         for name, url in (("issuer", self.issuer), ("internal_url", self.internal_url)):
-            parts = urlsplit(url or "https://none")
-            if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-                raise ConfigurationError(f"{name} must be an http or https URL without query, not {url!r}")
+            if url is not None and not _is_plain(url):
+                raise ConfigurationError(f"{name} must be an http or https URL without user and query")
 
     @property
     def base(self) -> str:
@@ -50,9 +49,32 @@ class Location:
         return f"{parts.scheme}://{parts.netloc}{_WELL_KNOWN}{parts.path}"
 
     def reached(self, url: str) -> str:
-        """Return where an endpoint that the metadata names is reached from here."""
+        """Return where an endpoint that the metadata names is reached from here.
+
+        Raises:
+            ConfigurationError: it is not below the issuer's own URL. Keys would come, and credentials go, by a
+                host that the settings do not name, or in the clear.
+
+        """
         name = self.issuer.rstrip("/")
-        return f"{self.base}{url[len(name) :]}" if url.startswith(f"{name}/") else url
+        if not url.startswith(f"{name}/"):
+            raise ConfigurationError(
+                f"the issuer names an endpoint that is not below {self.issuer!r}: {url!r}; have it name its own"
+            )
+        return f"{self.base}{url[len(name) :]}"
+
+
+def _is_plain(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return (
+            parts.scheme in {"http", "https"}
+            and bool(parts.hostname)
+            and parts.port != 0
+            and not ("@" in parts.netloc or parts.query or parts.fragment)
+        )
+    except ValueError:  # no port, or half of an IPv6 address
+        return False
 
 
 def read_metadata(body: bytes, location: Location) -> Endpoints | None:
@@ -60,7 +82,7 @@ def read_metadata(body: bytes, location: Location) -> Endpoints | None:
 
     Raises:
         ConfigurationError: the issuer there goes by another name. Its tokens would all be refused, and taking
-            its word for a name is how one issuer passes for another (RFC 8414 3.3).
+            its word for a name is how one issuer passes for another (RFC 8414 3.3). Or as `reached`.
 
     """
     members = parse_object(body)

@@ -235,6 +235,9 @@ class Verifier:
         try:
             claims = self._verify(token)
         except InvalidToken as refused:
+            if isinstance(refused, UnknownKey) and self._keys.age == float("inf"):
+                self._counters.unavailable += 1
+                raise Unavailable(f"there are no keys yet: {self._keys.problem}") from None
             self._counters.refused[refused.reason] += 1
             raise
         self._counters.accepted += 1

@@ -50,6 +50,7 @@ class Requirement:
     """A dependency that lets a caller pass whom its rule lets in. `a & b` needs both, `a | b` either.
 
     It gives the caller's `Claims`; a `Permit` if a policy is in it, which the route asks with the resource.
+    Both have to be of one guard, or combining them is a ValueError.
     """
 
     def __init__(self, guard: "Guard", rule: Rule) -> None:
@@ -63,10 +64,15 @@ class Requirement:
         self.__signature__ = inspect.Signature([parameter])
 
     def __and__(self, other: "Requirement") -> "Requirement":
-        return Requirement(self._guard, self._rule & other._rule)  # one of ours
+        return Requirement(self._guard, self._rule & self._same_caller(other))
 
     def __or__(self, other: "Requirement") -> "Requirement":
-        return Requirement(self._guard, self._rule | other._rule)  # one of ours
+        return Requirement(self._guard, self._rule | self._same_caller(other))
+
+    def _same_caller(self, other: "Requirement") -> Rule:
+        if other._guard is not self._guard:  # noqa: SLF001  # one of ours
+            raise ValueError("requirements of two guards cannot be combined: only one would check the token")
+        return other._rule  # noqa: SLF001
 
     async def __call__(self, *, claims: Claims) -> Claims | Permit:
         """Give the caller, or a `Permit`.
