@@ -173,7 +173,7 @@ def unknown(words: list[str]) -> str | None:
     """The first word of a command line that the command does not know, if there is one."""
     command = root()
     for word in words:
-        if word.startswith("-"):
+        if word.startswith("-") and word != "-":  # which is stdin, an argument
             options = {option for parameter in command.params for option in parameter.opts}
             if word.partition("=")[0] not in options | {"--help"}:
                 return word
@@ -186,6 +186,7 @@ def unknown(words: list[str]) -> str | None:
 
 def test_a_command_that_does_not_exist_would_be_noticed() -> None:
     assert unknown(["keys", "rotate"]) is None
+    assert unknown(["sessions", "why", "-"]) is None
     assert unknown(["keys", "forge"]) == "forge"
     assert unknown(["serve", "--wrokers", "4"]) == "--wrokers"
 

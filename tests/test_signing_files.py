@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from sealwright import Algorithm
 from service.settings import KeySettings
-from service.signing import Entry, KeyRingError, Policy, files, rules, signer
+from service.signing import Entry, KeyRingError, Policy, files, folder, rules, signer
 from tests.support import ring
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, 999, tzinfo=UTC)
@@ -350,10 +350,10 @@ def test_a_folder_that_cannot_be_written_says_who_should(keys_dir: Path) -> None
 
 
 def test_waiting_for_another_command_has_an_end(keys_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "_LOCK_WAIT", 0.05)
+    monkeypatch.setattr(folder, "_LOCK_WAIT", 0.05)
 
     with (
-        files.locked(keys_dir),
+        folder.locked(keys_dir),
         pytest.raises(KeyRingError, match="another command is changing the keys"),
     ):
         ring.rotate(keys_dir, "ES256", POLICY, NOW)
@@ -408,7 +408,7 @@ def race(keys_dir: Path, command: str, parties: int) -> list[str]:
         for process in processes:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
-        with files.locked(keys_dir):
+        with folder.locked(keys_dir):
             for process in processes:
                 assert process.stdin is not None
                 process.stdin.write("go\n")

@@ -19,6 +19,7 @@ from service.signing import (
     Policy,
     files,
     files_store,
+    folder,
     ring,
     signer,
     watcher,
@@ -144,7 +145,7 @@ async def test_garbage_leaves_the_last_good_ring_and_is_healed(
 
 async def test_an_unreadable_new_key_is_a_problem_until_it_is_put_right(keys_dir: Path) -> None:
     async with watching(keys_dir) as replica:
-        with files.locked(keys_dir):
+        with folder.locked(keys_dir):
             entry = put(keys_dir, datetime.now(UTC), None)
             path = files.private_path(keys_dir, entry.kid)
             path.chmod(0o644)
@@ -211,8 +212,8 @@ async def test_a_folder_that_the_replica_cannot_write_is_mentioned_once(
     (tmp_path / ".lock").mkdir()  # stops root too
 
     async with watching(tmp_path) as replica:
-        looked = mock.Mock(wraps=files.locked)
-        with mock.patch.object(files, "locked", looked):
+        looked = mock.Mock(wraps=folder.locked)
+        with mock.patch.object(folder, "locked", looked):
             await within(4, lambda: looked.call_count >= 2)
         assert replica.problem is None
         (tmp_path / ".lock").rmdir()

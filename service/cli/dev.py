@@ -24,6 +24,7 @@ from rich.console import Console
 from service import embedded, logs, signing
 from service.cli import banner, output
 from service.cli.connect import opened
+from service.cli.scraping import scraped
 from service.cli.seed import seed
 from service.cli.serve import server_options
 from service.settings import PREFIX, Settings, SettingsError, deployment, load
@@ -53,14 +54,16 @@ def dev(
                     loop_factory=uvicorn.Config("", loop="uvloop").get_loop_factory()
                 ) as runner:
                     known = _prepared(servers, issuer, runner)
-                    with _published(servers, issuer), tempfile.TemporaryDirectory() as counts:
-                        runner.run(_serve(known, Path(counts), servers, listener))
+                    with _published(servers, issuer), tempfile.TemporaryDirectory() as made:
+                        counts = Path(made)
+                        with scraped(known, counts):
+                            runner.run(_serve(known, counts, servers, listener))
         except (embedded.EmbeddedError, SettingsError, signing.KeyRingError) as error:
             output.fail(str(error))
 
 
 def _prepared(servers: embedded.Servers, issuer: str, runner: asyncio.Runner) -> Settings:
-    from service import migrating  # noqa: PLC0415  # Alembic, which no other command has to wait for
+    from service import migrating  # noqa: PLC0415  # Alembic: only once nothing speaks against it
 
     known = load(
         environment="development",
@@ -83,7 +86,7 @@ async def _key(known: Settings) -> None:
 
 async def _serve(known: Settings, counts: Path, servers: embedded.Servers, listener: socket.socket) -> None:
     """Serve until a signal comes, or something fails that the service cannot live without."""
-    from service import app  # noqa: PLC0415  # FastAPI, likewise
+    from service import app  # noqa: PLC0415  # likewise
 
     options: dict[str, Any] = server_options(known) | {
         "log_config": logs.config(level="warning", rendering=known.log_rendering),

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sealwright import InvalidKey, Key
+from service.settings import PREFIX
 
 _VERSION = 1
 
@@ -134,3 +135,23 @@ def _read_time(text: str) -> datetime:
 
 def _write_time(time: datetime) -> str:
     return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def require_moved(where: object, raw: bytes) -> None:
+    """Refuse what is only right for a ring that is changed elsewhere by now. Raises KeyRingError."""
+    if moved_to(raw) is None:
+        raise KeyRingError(f"{where} has not been moved. Run: sealwright keys move, without --done, first.")
+
+
+def require_same(where: object, there: Sequence[Entry], coming: Sequence[Entry]) -> None:
+    """Refuse to put a ring in place of another one. That it has arrived before, and gone on since, is fine.
+
+    Raises KeyRingError.
+    """
+    if {entry.kid for entry in there}.isdisjoint(entry.kid for entry in coming):
+        raise KeyRingError(f"{where} is another ring already. Move it away first, if nothing uses it.")
+
+
+def moved(where: object, store: str) -> KeyRingError:
+    """Return the refusal to change a ring that is changed elsewhere by now."""
+    return KeyRingError(f"{where} was moved to {store}. Set {PREFIX}KEY_STORE={store} here too.")

@@ -12,7 +12,17 @@ from sqlalchemy.dialects.postgresql import insert
 from service.database import Connection, Database, Statement
 from service.signing import files, signer
 from service.signing.changes import Change, Plan
-from service.signing.entries import Damaged, Entry, KeyRingError, dump, moved_to, parse
+from service.signing.entries import (
+    Damaged,
+    Entry,
+    KeyRingError,
+    dump,
+    moved,
+    moved_to,
+    parse,
+    require_moved,
+    require_same,
+)
 from service.signing.sealing import Seals
 from service.signing.tables import signing_keys, signing_ring
 
@@ -189,7 +199,7 @@ class PostgresStore:
             opened = None if raw is None and begin else self._seals.open(self._there(raw), _RING)
             entries = () if opened is None else self._parse(opened)
             if opened is not None and (store := moved_to(opened)) is not None:
-                raise files.moved(self.where, store)
+                raise moved(self.where, store)
             planned = await asyncio.to_thread(plan, entries)  # it may make a key, which takes a while
             if planned.made is not None:
                 await self._write_private(db, *planned.made)
@@ -224,7 +234,7 @@ class PostgresStore:
         """As `Store`."""
         async with self._database.transaction() as db:
             opened = self._seals.open(self._there(await db.value(_lock_ring)), _RING)
-            files.require_moved(self.where, opened)
+            require_moved(self.where, opened)
             gone = await db.rows(_keys)
             for row in gone:
                 await db.rows(_destroy_key, name=row["kid"])
@@ -235,7 +245,7 @@ class PostgresStore:
         async with self._database.transaction() as db:
             raw = await db.value(_lock_ring)
             if raw is not None and moved_to(opened := self._seals.open(raw, _RING)) is None:
-                files.require_same(self.where, self._parse(opened), contents.entries)
+                require_same(self.where, self._parse(opened), contents.entries)
                 return
             for kid, pem in contents.private.items():
                 await self._write_private(db, kid, pem)
