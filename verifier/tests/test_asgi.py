@@ -80,6 +80,35 @@ async def test_it_starts_and_closes_the_verifier_with_the_application(issuer: Is
     assert not verifier.health().ok
 
 
+async def without_lifespan(scope: Any, _: Any, __: Any) -> None:
+    assert scope["type"] == "http"
+
+
+async def deaf(_: Any, __: Any, ___: Any) -> None:
+    pass
+
+
+@pytest.mark.parametrize("app", [without_lifespan, deaf])
+async def test_it_keeps_the_verifier_going_for_an_application_without_lifespan(
+    issuer: Issuer, app: Any
+) -> None:
+    verifier = issuer.verifier()
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        if sent:
+            assert verifier.health().ok
+        return {"type": "lifespan.shutdown" if sent else "lifespan.startup"}
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    await BearerMiddleware(app, verifier)({"type": "lifespan"}, receive, send)
+
+    assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    assert not verifier.health().ok
+
+
 async def test_a_wrong_setting_fails_the_start_of_the_application(issuer: Issuer) -> None:
     app = BearerMiddleware(application, issuer.verifier(client_secret="wrong"))
     sent: list[Any] = []

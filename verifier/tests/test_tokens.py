@@ -132,6 +132,64 @@ async def test_the_new_refresh_token_is_stored_before_the_access_token_is_used(s
     assert seen_when_stored == [0]
 
 
+async def test_a_refresh_token_that_could_not_be_stored_is_stored_before_the_next_is_asked_for(
+    served: Any, api: Api
+) -> None:
+    issuer: Issuer = served.issuer
+    given: list[tuple[str, int]] = []
+
+    async def store(refresh_token: str) -> None:
+        given.append((refresh_token, issuer.requests[TOKEN]))
+        if len(given) <= 2:
+            raise OSError("the disk is full")
+
+    async with (
+        source(served, refresh_token=issuer.refresh_token(), on_rotation=store) as tokens,
+        calling(api, tokens) as client,
+    ):
+        for _ in range(2):
+            with pytest.raises(OSError, match="full"):
+                await client.get("/")
+        assert (await client.get("/")).status_code == 200
+    (first, asked), again, stored, (second, asked_then) = given
+    assert again == stored == (first, asked)
+    assert second != first
+    assert (asked, asked_then) == (1, 2)
+
+
+def test_without_an_event_loop_it_is_stored_before_the_next_is_asked_for_too(served: Any) -> None:
+    issuer: Issuer = served.issuer
+    given: list[tuple[str, int]] = []
+
+    def store(refresh_token: str) -> None:
+        given.append((refresh_token, issuer.requests[TOKEN]))
+        if len(given) == 1:
+            raise OSError("the disk is full")
+
+    with source(served, refresh_token=issuer.refresh_token(), on_rotation=store) as tokens:
+        with pytest.raises(OSError, match="full"):
+            tokens.blocking_token()
+        assert tokens.blocking_token()
+    assert given[0] == given[1]
+    assert [asked for _, asked in given] == [1, 1, 2]
+
+
+async def test_an_answer_that_drips_does_not_outlast_the_timeout(until: Any) -> None:
+    started = asyncio.Event()
+
+    async def drip(_: httpx2.Request) -> httpx2.Response:
+        started.set()
+        await asyncio.sleep(3600)
+        raise AssertionError
+
+    tokens = TokenSource("a", "b", issuer="https://a", timeout=0.05, transport=httpx2.MockTransport(drip))
+    async with tokens:
+        asking = asyncio.create_task(tokens.token())
+        await started.wait()
+        await until(asking.done, "it is given up")
+        assert isinstance(asking.exception(), Unavailable)
+
+
 async def test_a_lost_answer_is_asked_for_again_with_the_same_refresh_token(served: Any, api: Api) -> None:
     issuer: Issuer = served.issuer
     stored: list[str] = []

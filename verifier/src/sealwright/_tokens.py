@@ -66,8 +66,10 @@ class TokenSource(httpx2.Auth):
     A request that is answered 401 `invalid_token` is sent once more, with a new token.
 
     A refresh token changes with each use. The new one is held, and given to `on_rotation` to be stored, before
-    its access token is used; where an answer was lost, the same one is sent again, which Sealwright answers
-    with the same successor for a while (30 s by default).
+    its access token is used; if that raises, the request does, and the same one is given again before another
+    is asked for: what is stored is never more than one behind. Where an answer was lost, the same refresh token is
+    sent again, which Sealwright answers with the same successor for a while (30 s by default); so keep `timeout`,
+    in seconds and of each of four tries, far below that.
 
     `client_secret` may be a function that returns the present one; None for a public client. Asynchronous
     requests have to come from one event loop, synchronous ones may come from any thread.
@@ -97,6 +99,8 @@ class TokenSource(httpx2.Auth):
         self._resource = resource
         self._refresh_token = refresh_token
         self._on_rotation = on_rotation
+        self._unstored: str | None = None
+        self._timeout = timeout
         self._http: dict[str, Any] = {
             "timeout": timeout,
             "verify": True if tls is None else tls,
@@ -170,6 +174,7 @@ class TokenSource(httpx2.Auth):
         return await asyncio.shield(self._renewing())
 
     async def _renew(self) -> _Held:
+        await self._store()
         if self._async_client is None:
             self._async_client = httpx2.AsyncClient(**self._http)
         answer = None
@@ -177,18 +182,23 @@ class TokenSource(httpx2.Auth):
             await asyncio.sleep(pause)
             form, headers = self._question()
             try:
-                answer = _read(await self._async_client.post(self._url, data=form, headers=headers))
-            except httpx2.HTTPError as error:
+                async with asyncio.timeout(self._timeout):
+                    answer = _read(await self._async_client.post(self._url, data=form, headers=headers))
+            except (httpx2.HTTPError, TimeoutError) as error:
                 answer = f"{self._url}: {type(error).__name__}"
             if isinstance(answer, _Answer):
                 break
-        held, rotated = self._take(answer)
-        if rotated is not None and self._on_rotation is not None:
-            stored = self._on_rotation(rotated)
-            if inspect.isawaitable(stored):
-                await stored
+        held = self._take(answer)
+        await self._store()
         self._held = held
         return held
+
+    async def _store(self) -> None:
+        if self._unstored is not None and self._on_rotation is not None:
+            stored = self._on_rotation(self._unstored)
+            if inspect.isawaitable(stored):
+                await stored
+        self._unstored = None
 
     # Synchronous
 
@@ -239,6 +249,7 @@ class TokenSource(httpx2.Auth):
         self.close()
 
     def _renew_now(self) -> _Held:
+        self._store_now()
         if self._client is None:
             self._client = httpx2.Client(**self._http)
         answer = None
@@ -251,15 +262,19 @@ class TokenSource(httpx2.Auth):
                 answer = f"{self._url}: {type(error).__name__}"
             if isinstance(answer, _Answer):
                 break
-        held, rotated = self._take(answer)
-        if (
-            rotated is not None
-            and self._on_rotation is not None
-            and inspect.isawaitable(self._on_rotation(rotated))
-        ):
-            raise TypeError("on_rotation must not be a coroutine function where requests are synchronous")
+        held = self._take(answer)
+        self._store_now()
         self._held = held
         return held
+
+    def _store_now(self) -> None:
+        if self._unstored is not None and self._on_rotation is not None:
+            stored = self._on_rotation(self._unstored)
+            if inspect.isawaitable(stored):
+                if inspect.iscoroutine(stored):
+                    stored.close()
+                raise TypeError("on_rotation must not be a coroutine function where requests are synchronous")
+        self._unstored = None
 
     # Both
 
@@ -287,13 +302,12 @@ class TokenSource(httpx2.Auth):
         basic = httpx2.BasicAuth(quote_plus(self._client_id), quote_plus(secret))  # RFC 6749 2.3.1
         return form, {"Authorization": basic._auth_header}  # noqa: SLF001
 
-    def _take(self, answer: _Answer | str | None) -> tuple[_Held, str | None]:
+    def _take(self, answer: _Answer | str | None) -> _Held:
         if not isinstance(answer, _Answer):
             raise Unavailable(f"no token: {answer}")
-        if answer.refresh_token is None or answer.refresh_token == self._refresh_token:
-            return answer.held, None
-        self._refresh_token = answer.refresh_token
-        return answer.held, answer.refresh_token
+        if answer.refresh_token is not None and answer.refresh_token != self._refresh_token:
+            self._refresh_token = self._unstored = answer.refresh_token
+        return answer.held
 
     def _drop(self, access_token: str) -> bool:
         """Forget a token that was refused; whether another one may fare better."""

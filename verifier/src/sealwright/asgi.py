@@ -83,9 +83,30 @@ class BearerMiddleware:
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
         try:
-            await self._app(scope, receive, send)
+            await _lifespan(self._app, scope, receive, send)
         finally:
             await self._verifier.close()
+
+
+async def _lifespan(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """Run an application's lifespan, or stand in for it: one that has none raises or returns before it listens."""
+    listened = False
+
+    async def listen() -> Message:
+        nonlocal listened
+        listened = True
+        return await receive()
+
+    try:
+        await app(scope, listen, send)
+    except Exception:
+        if listened:
+            raise
+    if not listened:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
 
 
 async def _refuse(scope: Scope, send: Send, refusal: Refusal) -> None:
