@@ -114,12 +114,15 @@ class Copy:
             yield self._told[held]
 
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
 def _json(entry: Entry) -> bytes:
     body: dict[str, object] = {entry.kind: entry.subject}
     if entry.kind in {"sub", "client_id"}:
         body["epoch"] = entry.epoch
     body |= {"exp": math.ceil(entry.expires_at.timestamp()), "reason": entry.reason}
-    return json.dumps(body, separators=(",", ":")).encode()
+    return _encode(body).encode()
 
 
 class Feed:
