@@ -100,6 +100,19 @@ async def test_what_a_user_or_client_loses_its_tokens_lose_here(
     await refused_within_a_second(verifier, second, done)
 
 
+@pytest.mark.parametrize("max_feed_age", [1, 20, 300])
+async def test_the_feed_is_followed_whatever_its_greatest_age(
+    make: Make, api: Api, max_feed_age: float
+) -> None:
+    async with make(options=Options(max_feed_age=max_feed_age)) as verifier:
+        for _ in range(2):
+            tokens, _ = await off_loop(api.sign_in)
+            await good(verifier, tokens.access)
+            _, done = await off_loop(api.revoke, tokens.access)
+            await refused_within_a_second(verifier, tokens.access, done)
+        assert "sealwright_feed_failures_total 0\n" in verifier.metrics()
+
+
 async def test_a_token_for_another_resource_or_of_another_kind_is_refused(
     make: Make, verifier: Verifier, api: Api
 ) -> None:

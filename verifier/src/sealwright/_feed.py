@@ -125,11 +125,11 @@ class Feed:
         heard = time.monotonic(), self._clock()
         issuer = self._client.location.issuer
         if len(reply.body) > _BIG:
-            answer, fresh = await asyncio.to_thread(self._read, reply.body, issuer)
+            answer, then = await asyncio.to_thread(self._read, reply.body, issuer)
         else:
-            answer, fresh = self._read(reply.body, issuer)
+            answer, then = self._read(reply.body, issuer)
         # What was not waited for is as old as its question: a large answer may have been long on its way.
-        self._take(answer, fresh, Heard(*(heard if wait else (asked, asked_wall)), answer.age))
+        self._take(answer, then, Heard(*(heard if wait else (asked, asked_wall)), answer.age))
         if wait and not answer.revocations and heard[0] - asked < wait / 2:
             await asyncio.sleep(
                 min(1.0, wait / 2)
@@ -143,29 +143,24 @@ class Feed:
 
         """
         heard = Heard(time.monotonic(), self._clock(), answer.age)
-        self._take(answer, self._fresh(answer), heard)
+        self._take(answer, self._then(answer), heard)
 
-    def _read(self, body: bytes, issuer: str) -> tuple[Answer, Revocations | None]:
+    def _read(self, body: bytes, issuer: str) -> tuple[Answer, Revocations]:
         answer = read_answer(body, issuer)
         if self._cursor is None and not answer.snapshot:
             raise BadAnswer("the feed began with changes and not with a snapshot")
-        return answer, self._fresh(answer)
+        return answer, self._then(answer)
 
-    def _fresh(self, answer: Answer) -> Revocations | None:
-        held = 0 if answer.snapshot else len(self.revocations)
-        if held + len(answer.revocations) > MAX_HELD:
+    def _then(self, answer: Answer) -> Revocations:
+        """Return what is in force after an answer: what is held and more, or a snapshot's entries alone."""
+        then = Revocations(self._leeway) if answer.snapshot else self.revocations
+        if len(then) + len(answer.revocations) > MAX_HELD:
             raise BadAnswer(f"more than {MAX_HELD} revocations are in force")
-        if not answer.snapshot:
-            return None
-        fresh = Revocations(self._leeway)
-        fresh.put(answer.revocations)
-        return fresh
+        then.put(answer.revocations)
+        return then
 
-    def _take(self, answer: Answer, fresh: Revocations | None, heard: Heard) -> None:
-        if fresh is None:
-            self.revocations.put(answer.revocations)
-        else:
-            self.revocations = fresh  # everything in one step
+    def _take(self, answer: Answer, then: Revocations, heard: Heard) -> None:
+        self.revocations = then  # a snapshot in one step
         # By both clocks: what is dropped is never told again, and ours may have been wrong for a while.
         self.revocations.sweep(min(heard.wall, answer.now))
         for entry in answer.revocations:
