@@ -63,34 +63,26 @@ def build(settings: Settings, counts: Path) -> FastAPI:
         waited=metrics.pool_wait_seconds.observe,
         lend=spans.connection if spans else Connection,
     )
+    # What is taken back, and what tokens are signed with.
     revocations = Revocations.of(settings, database, metrics)
     store = store_of(settings, database)
     keys = KeyRingWatcher(store, Policy.of(settings), interval=settings.key_watch_interval)
-    keeper = Keeper(settings, database, revocations, store, keys)
+    minter = Minter(settings, keys, metrics)
+    reader = TokenReader(settings, keys)
+    # Who asks.
     copies = {"interval": settings.watch_interval, "max_age": settings.catalog_max_age}
     directory = LiveCopy(database, clients.loader(settings.issuer), **copies)
     roles = LiveCopy(database, user_roles.load, **copies)
-    passwords = Passwords(settings, metrics)
-    client_keys = ClientKeys(Fetcher(loopback=settings.jwks_uri_loopback))
-    authenticator = Authenticator(directory, database, client_keys, settings.issuer)
-    minter = Minter(
-        keys,
-        settings.issuer,
-        access_token_lifetime=settings.access_token_lifetime,
-        max_access_token_lifetime=settings.max_access_token_lifetime,
-        metrics=metrics,
-    )
-    reader = TokenReader(
-        keys,
-        settings.issuer,
-        leeway=settings.leeway,
-        max_access_token_lifetime=settings.max_access_token_lifetime,
-    )
+    fetched = ClientKeys(Fetcher(loopback=settings.jwks_uri_loopback))
+    authenticator = Authenticator(directory, database, fetched, settings.issuer)
     gate = BearerGate(reader, revocations)
+    passwords = Passwords(settings, metrics)
+    failures = SignInFailures(database)
+    # What goes on by itself.
     arrivals = Arrivals()
     drain = Drain(settings.drain_delay)
     janitor = Janitor(settings, database)
-    failures = SignInFailures(database)
+    keeper = Keeper(settings, database, revocations, store, keys)
     gauges = Gauges(metrics, database, revocations, keys, passwords)
 
     @asynccontextmanager
@@ -120,12 +112,9 @@ def build(settings: Settings, counts: Path) -> FastAPI:
         # A redirect would go to whatever Host the request named, with the secrets in its body.
         redirect_slashes=False,
         openapi_url="/openapi.json" if settings.development else None,
-        exception_handlers={
-            errors.Refusal: errors.render,
-            HTTPException: errors.render,
-            ClientDisconnect: errors.render,
-            Exception: errors.render,
-        },
+        exception_handlers=dict.fromkeys(
+            (errors.Refusal, HTTPException, ClientDisconnect, Exception), errors.render
+        ),
     )
     app.add_middleware(
         Front,
@@ -136,28 +125,22 @@ def build(settings: Settings, counts: Path) -> FastAPI:
         drain=drain,
         allowed=Cors(directory),
     )
-    app.include_router(
-        token_routes.routes(
-            grants.Parts(
-                settings,
-                database,
-                revocations,
-                directory,
-                authenticator,
-                roles,
-                passwords,
-                minter,
-                reader,
-                failures,
-                metrics,
-            )
-        )
+    granting = grants.Parts(
+        settings,
+        database,
+        revocations,
+        directory,
+        authenticator,
+        roles,
+        passwords,
+        minter,
+        reader,
+        failures,
+        metrics,
     )
-    app.include_router(
-        introspection.routes(
-            IntrospectionParts(settings, database, revocations, reader), directory, authenticator
-        )
-    )
+    judging = IntrospectionParts(settings, database, revocations, reader)
+    app.include_router(token_routes.routes(granting))
+    app.include_router(introspection.routes(judging, directory, authenticator))
     app.include_router(feed.routes(settings.issuer, revocations, authenticator, gate))
     app.include_router(account.routes(settings, database, revocations, passwords, gate))
     app.include_router(joining.routes(settings, database, passwords))

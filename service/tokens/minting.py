@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 from service.metrics import Metrics
+from service.settings import Settings
 from service.signing import KeyRingWatcher
 from service.signing.signer import TokenType
 
@@ -33,20 +34,12 @@ class Access:
 class Minter:
     """Signs tokens with the key that is active at that moment."""
 
-    def __init__(
-        self,
-        keys: KeyRingWatcher,
-        issuer: str,
-        *,
-        access_token_lifetime: timedelta,
-        max_access_token_lifetime: timedelta,
-        metrics: Metrics,
-    ) -> None:
+    def __init__(self, settings: Settings, keys: KeyRingWatcher, metrics: Metrics) -> None:
         self._keys = keys
         self._metrics = metrics
-        self._issuer = issuer
-        self._lifetime = int(access_token_lifetime.total_seconds())
-        self._most = int(max_access_token_lifetime.total_seconds())
+        self._issuer = settings.issuer
+        self._lifetime = int(settings.access_token_lifetime.total_seconds())
+        self._most = int(settings.max_access_token_lifetime.total_seconds())
 
     def lifetime(self, wanted: timedelta | None) -> int:
         """Return an access token's lifetime in seconds (`expires_in`) for a client that wants it so; None: the usual.

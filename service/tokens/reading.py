@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import get_args
 from uuid import UUID
 
@@ -17,6 +16,7 @@ from sealwright import (
     verify,
     verify_signed,
 )
+from service.settings import Settings
 from service.signing import KeyRingWatcher
 
 ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
@@ -44,13 +44,12 @@ class Refresh:
 class TokenReader:
     """Verifies tokens of this issuer, of either kind."""
 
-    def __init__(
-        self, keys: KeyRingWatcher, issuer: str, *, leeway: timedelta, max_access_token_lifetime: timedelta
-    ) -> None:
+    def __init__(self, settings: Settings, keys: KeyRingWatcher) -> None:
+        issuer = settings.issuer
         self._keys = keys
         self._issuer = issuer
-        self._leeway = leeway.total_seconds()
-        self._after_refresh = (max_access_token_lifetime + leeway).total_seconds()
+        self._leeway = settings.leeway.total_seconds()
+        self._after_refresh = (settings.max_access_token_lifetime + settings.leeway).total_seconds()
         self._any = Expectations(issuer=issuer, audience=None, algorithms=ALGORITHMS, leeway=ACCESS_LEEWAY)
         self._ours = Expectations(issuer=issuer, audience=issuer, algorithms=ALGORITHMS, leeway=ACCESS_LEEWAY)
         self._late = Expectations(issuer=issuer, audience=None, algorithms=ALGORITHMS, leeway=self._leeway)
