@@ -55,6 +55,11 @@ def test_it_has_to_be_started(issuer: Issuer) -> None:
         BlockingVerifier(verifier=issuer.verifier()).verify(issuer.token())
 
 
+def test_settings_beside_a_verifier_are_an_error_and_not_ignored(issuer: Issuer) -> None:
+    with pytest.raises(TypeError, match="both"):
+        BlockingVerifier(verifier=issuer.verifier(), stale="refuse")
+
+
 def test_who_waits_for_a_key_while_it_is_closed_is_told_that_it_cannot_be_told(served: Any) -> None:
     verifier = BlockingVerifier(**served.settings(options=Options(key_pause=20)))
     verifier.start()

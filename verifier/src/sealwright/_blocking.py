@@ -23,6 +23,10 @@ class BlockingVerifier:
     """
 
     def __init__(self, *arguments: Any, verifier: Verifier | None = None, **settings: Any) -> None:
+        if verifier is not None and (arguments or settings):
+            raise TypeError(
+                "give it a Verifier or what one is made of, not both: the settings would be ignored"
+            )
         self._verifier = verifier or Verifier(*arguments, **settings)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None

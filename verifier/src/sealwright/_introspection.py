@@ -10,6 +10,7 @@ from sealwright._http import IssuerClient, Unreachable, refused
 _AT_ONCE = 32  # questions to the issuer
 _WAITING = 512
 _REMEMBERED = 1024
+_CROWD = "too many questions to /introspect wait already"
 _PAUSE = 1.0  # seconds after a failure in which nobody asks: else all would wait for the same timeout
 
 
@@ -44,7 +45,7 @@ class Introspection:
             if now < self._not_before:
                 raise Unavailable(self._failure)
             if len(self._flights) >= _WAITING:
-                raise Unavailable("too many questions to /introspect wait already")
+                raise Unavailable(_CROWD)
             flight = asyncio.create_task(self._ask(token, name), name="sealwright introspection")
             self._flights[name] = flight
         answer = await asyncio.shield(flight)
@@ -61,21 +62,31 @@ class Introspection:
 
     async def _ask(self, token: str, name: bytes) -> bool | str:
         try:
-            async with asyncio.timeout(self._timeout), self._slots:
-                began = time.monotonic()
+            async with asyncio.timeout(self._timeout):
+                await self._slots.acquire()
+            try:
+                return await self._asked(token, name)
+            finally:
+                self._slots.release()
+        except TimeoutError:
+            return _CROWD  # the issuer is busy, not away: whoever comes next may ask
+        finally:
+            del self._flights[name]
+
+    async def _asked(self, token: str, name: bytes) -> bool | str:
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(self._timeout):
                 active = await self._answer(token)
-            if len(self._answers) >= _REMEMBERED:
-                self._answers.clear()
-            self._answers[name] = began + self._keep, active
         except (Unreachable, ConfigurationError, TimeoutError) as failure:
             self.failures += 1
             self._not_before = time.monotonic() + _PAUSE
             self._failure = f"/introspect cannot be asked: {str(failure) or 'no answer in time'}"
             return self._failure
-        else:
-            return active
-        finally:
-            del self._flights[name]
+        if len(self._answers) >= _REMEMBERED:
+            self._answers.clear()
+        self._answers[name] = began + self._keep, active
+        return active
 
     async def _answer(self, token: str) -> bool:
         url = (await self._client.endpoints()).introspection

@@ -55,8 +55,9 @@ class Options:
 
     `max_feed_age`: how old the revocations may grow before `stale` decides. `key_max_age`: how old the keys
     may grow before they are fetched again, if the JWKS does not say less. `key_pause`: between two fetches of
-    keys. `timeout`: of one question to the issuer. `introspect_timeout`: of /introspect. `signatures`: how many
-    tokens are remembered, so that only their first verification costs a signature; 0 turns it off.
+    keys. `timeout`: of one question to the issuer. `introspect_timeout`: of /introspect, and before it of
+    waiting for a turn. `signatures`: how many tokens are remembered, so that only their first verification
+    costs a signature; 0 turns it off.
     """
 
     algorithms: tuple[Algorithm, ...] = ("RS256",)
