@@ -5,6 +5,7 @@ import json
 import time
 from typing import Any, Literal, cast
 
+import httptools
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -21,6 +22,12 @@ HEAD_TIMEOUT = 10.0
 BODY_TIMEOUT = 10.0
 """Seconds for a request's body to be sent, once its head has come: 64 KiB at 52 kbit/s."""
 
+MAX_SENT = 1024 * 1024
+"""Bytes of a body as it is sent, with all that stands around its chunks. How much of it is read is the endpoints'."""
+
+TAKING_TIMEOUT = 30.0
+"""Seconds for answers to be taken that wait here because the caller reads none: 16 MiB at 4.5 Mbit/s."""
+
 ALWAYS_ANSWERED = frozenset({"/healthz", "/readyz", "/metrics"})
 """However many connections there are: a worker that is merely busy must not be taken for a dead one."""
 
@@ -36,8 +43,9 @@ class BoundedProtocol(HttpToolsProtocol):
         # uvicorn's own answer beyond the limit has no Retry-After, and would go to those who came before, too.
         self._most, self.limit_concurrency = self.limit_concurrency, None
         self._awaited: Literal["head", "body"] | None = None
-        self._head = 0
+        self._sent = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._taking: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """Give the first request its time."""
@@ -48,39 +56,88 @@ class BoundedProtocol(HttpToolsProtocol):
         self._start_timer(HEAD_TIMEOUT)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the timer."""
+        """Forget the timers."""
         self._stop_timer()
+        self.resume_writing()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read on, unless a head has grown too large."""
-        super().data_received(data)
-        if self._awaited == "head":
-            self._head += len(data)
-            if self._head > MAX_HEAD:
-                self._refuse(431, "the request's line and headers are too large")
-            elif self._timer is None:
-                self._start_timer(HEAD_TIMEOUT)
-        elif self._awaited == "body" and self._timer is None:
-            self._start_timer(BODY_TIMEOUT)
+        """Read on, unless a head or a body has grown too large."""
+        self._unset_keepalive_if_required()
+        self._parse(data)
+        if self._awaited is None:
+            return
+        self._sent += len(data)
+        if self._awaited == "head" and self._sent > MAX_HEAD:
+            self._refuse(431, "the request's line and headers are too large")
+        elif self._awaited == "body" and self._sent > MAX_SENT:
+            self._refuse(413, "the request's body is too large")
+        elif self._timer is None:
+            self._start_timer(HEAD_TIMEOUT if self._awaited == "head" else BODY_TIMEOUT)
+
+    def _parse(self, data: bytes) -> None:
+        pieces: list[bytes | memoryview] = [data]
+        while pieces:
+            piece = pieces.pop()
+            try:
+                self.parser.feed_data(piece)
+            except httptools.HttpParserUpgrade as upgrade:
+                # The parser takes what follows for another protocol, the body too, and then for the next request:
+                # behind a proxy its answer would go to somebody else. We know no other protocol (RFC 9110 7.8).
+                pieces += [memoryview(piece)[upgrade.args[0] :], self._without_upgrade()]
+            except httptools.HttpParserError:
+                self.send_400_response("this is no HTTP request")
+                return
 
     def on_message_begin(self) -> None:
         """Begin to count a head."""
         super().on_message_begin()
-        self._awaited, self._head = "head", 0
+        self._awaited, self._sent = "head", 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header, and no trailer: who looked at the headers, a proxy or we, has not seen it (RFC 9110 6.5.1)."""
+        if self._awaited == "head":
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Note when the request came: what handles it may do so much later, behind others."""
-        self._awaited = "body"
+        if self._is_upgrade():
+            return
+        self._awaited, self._sent = "body", 0
         self._stop_timer()
         cast("dict[str, object]", self.scope)[ARRIVED] = time.monotonic()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """Wait for nothing until the next request begins."""
+        if self._is_upgrade():
+            return
         self._awaited = None
         self._stop_timer()
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request, or close as soon as the caller has taken this answer."""
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._await_taking()
+
+    def pause_writing(self) -> None:
+        """Wait for the caller to take what it has asked for."""
+        super().pause_writing()
+        self._await_taking()
+
+    def resume_writing(self) -> None:
+        """Write on."""
+        super().resume_writing()
+        if self._taking is not None:
+            self._taking.cancel()
+            self._taking = None
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection that has been idle for too long."""
+        super().timeout_keep_alive_handler()
+        self._await_taking()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP."""
@@ -92,6 +149,26 @@ class BoundedProtocol(HttpToolsProtocol):
         self._awaited = None
         self._stop_timer()
         self.transport.close()
+        self._await_taking()
+
+    def _await_taking(self) -> None:
+        # Without a bound, who reads nothing would hold a connection, and what waits for it in memory, for ever.
+        if self._taking is None and self.transport.get_write_buffer_size():
+            self._taking = self.loop.call_later(TAKING_TIMEOUT, self.transport.abort)
+
+    def _is_upgrade(self) -> bool:
+        # So is CONNECT, to the parser; what it asks for is no path of ours, and refused as such.
+        return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+
+    def _without_upgrade(self) -> bytes:
+        """Write the head that was read once more, without the wish for another protocol."""
+        line = b"%s %s HTTP/%s" % (
+            self.parser.get_method(),
+            self.url,
+            self.parser.get_http_version().encode("ascii"),
+        )
+        headers = [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
+        return b"\r\n".join([line, *headers, b"", b""])
 
     def _may_answer(self) -> bool:
         """Whether what is said now would be read as the answer to the request that is refused, and no other's."""
