@@ -47,12 +47,14 @@ def environment(**more: str) -> dict[str, str]:
 
 
 @contextmanager
-def dev(folder: Path, *before: str, port: int | None = None, options: tuple[str, ...] = ()) -> Iterator[Dev]:
+def dev(
+    folder: Path, *before: str, port: int | None = None, options: tuple[str, ...] = (), **settings: str
+) -> Iterator[Dev]:
     port = port or ports.choose(None)
     with subprocess.Popen(
         [*before, str(SEALWRIGHT), "dev", "--port", str(port), *options],
         cwd=folder,
-        env=environment(),
+        env=environment(**settings),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -90,6 +92,14 @@ def refused(folder: Path, *options: str, **settings: str) -> str:
 def nothing_is_left(of: Dev) -> bool:
     port = int(of.issuer.rpartition(":")[2])
     return ports.is_free(port) and not any(map(is_running, of.pids.values()))
+
+
+def test_metrics_are_on_a_port_of_their_own_where_one_is_set(tmp_path: Path) -> None:
+    port = ports.choose(None)
+    with dev(tmp_path, SEALWRIGHT_METRICS_PORT=str(port)):
+        told = httpx2.get(f"http://127.0.0.1:{port}/metrics").text
+
+    assert "sealwright_requests_total" in told
 
 
 def test_the_banners_lines_can_be_pasted_into_a_shell_one_after_the_other(tmp_path: Path) -> None:
