@@ -75,7 +75,8 @@ _ARGON2 = re.compile(
     r"\$argon2(?:id|i)\$v=19\$m=(?P<m>[0-9]{1,9}),t=(?P<t>[0-9]{1,9}),p=(?P<p>[0-9]{1,9})"
     r"\$(?P<salt>[A-Za-z0-9+/]+)\$(?P<digest>[A-Za-z0-9+/]+)"
 )
-_BCRYPT = re.compile(r"\$2[aby]\$(?P<cost>[0-9]{2})\$[A-Za-z0-9./]{53}")
+# Of the 22nd character of the salt, two bits count.
+_BCRYPT = re.compile(r"\$2[aby]\$(?P<cost>[0-9]{2})\$[A-Za-z0-9./]{21}[.Oeu][A-Za-z0-9./]{31}")
 _SCRYPT = re.compile(
     r"\$scrypt\$ln=(?P<ln>[0-9]{1,2}),r=(?P<r>[0-9]{1,9}),p=(?P<p>[0-9]{1,9})"
     r"\$(?P<salt>[A-Za-z0-9+/]+)\$(?P<digest>[A-Za-z0-9+/]+)"
@@ -150,7 +151,9 @@ def _argon2(found: re.Match[str]) -> Argon2:
 
 
 def _scrypt(found: re.Match[str]) -> Scrypt:
-    n, r, p = 1 << int(found["ln"]), int(found["r"]), int(found["p"])
+    ln, r, p = int(found["ln"]), int(found["r"]), int(found["p"])
+    _bound("scrypt ln", ln, 1, 16 * r - 1)  # RFC 7914 2; what it does not allow cannot be verified
+    n = 1 << ln
     _bound("scrypt memory in bytes, times p,", 128 * n * r * p, 1024, MAX_SCRYPT_MEMORY)
     return Scrypt(n, r, p, _base64(found["salt"]), _check_digest(_base64(found["digest"])))
 
