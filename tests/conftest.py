@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.actors import READER, Actors, add_test_roles
 from tests.support.client import Api
+from tests.support.command import Command
 from tests.support.deployment import (
     KEY_ENCRYPTION_KEY,
     PRESSED,
@@ -126,3 +127,9 @@ def api(http: httpx2.Client) -> Api:
 def actors(deployment: Deployment) -> Actors:
     """Makes users and clients that no other test meets."""
     return Actors(deployment)
+
+
+@pytest.fixture
+def command(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Runs commands of the deployment in this process."""
+    return Command(deployment, monkeypatch)

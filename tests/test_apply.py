@@ -21,11 +21,6 @@ from tests.support.processes import eventually
 STATE = "SELECT version, (SELECT max(id) FROM audit_events) FROM catalog_version"
 
 
-@pytest.fixture
-def command(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> Command:
-    return Command(deployment, monkeypatch)
-
-
 class Names:
     """Of one test's own."""
 

@@ -30,11 +30,6 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def command(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> Command:
-    return Command(deployment, monkeypatch)
-
-
-@pytest.fixture
 async def database(empty_database: str) -> AsyncIterator[Database]:
     """A migrated database in which nothing has happened yet."""
     await migrating.upgrade(empty_database)

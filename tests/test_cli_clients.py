@@ -16,11 +16,6 @@ from tests.support.deployment import Deployment
 ORDERS = "http://localhost:8001"
 
 
-@pytest.fixture
-def command(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> Command:
-    return Command(deployment, monkeypatch)
-
-
 def credentials(http: httpx2.Client, client_id: str, secret: str, **more: str) -> httpx2.Response:
     form = {"grant_type": "client_credentials", **more}
     return http.post("/token", data=form, auth=(client_id, secret))

@@ -12,11 +12,6 @@ from tests.support.database import sql, until
 from tests.support.deployment import Deployment
 
 
-@pytest.fixture
-def command(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> Command:
-    return Command(deployment, monkeypatch)
-
-
 def test_list_tells_the_story_of_each_session(command: Command, api: Api, actors: Actors) -> None:
     user = actors.user()
     first = api.sign_in(user.username, PASSWORD)

@@ -17,11 +17,6 @@ from tests.support.deployment import Deployment
 from tests.support.ring import generate, load
 
 
-@pytest.fixture
-def command(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> Command:
-    return Command(deployment, monkeypatch)
-
-
 def decoded(command: Command, token: str, code: int = 0) -> dict[str, Any]:
     report: dict[str, Any] = command.json("token", "decode", stdin=token, code=code)
     return report

@@ -10,11 +10,6 @@ from tests.support.database import sql
 from tests.support.deployment import Deployment
 
 
-@pytest.fixture
-def command(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> Command:
-    return Command(deployment, monkeypatch)
-
-
 def refused_sign_in(http: httpx2.Client, username: str, password: str = PASSWORD) -> bool:
     form = {"grant_type": "password", "client_id": "demo-app", "username": username, "password": password}
     answer = http.post("/token", data=form)

@@ -14,11 +14,6 @@ from tests.support.processes import eventually
 
 
 @pytest.fixture
-def command(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> Command:
-    return Command(deployment, monkeypatch)
-
-
-@pytest.fixture
 def client(actors: Actors) -> Program:
     return actors.client()
 

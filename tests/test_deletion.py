@@ -24,11 +24,6 @@ def user(actors: Actors) -> Person:
 
 
 @pytest.fixture
-def command(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> Command:
-    return Command(deployment, monkeypatch)
-
-
-@pytest.fixture
 def own(welcoming: Server) -> Iterator[Api]:
     """The service where users may delete themselves."""
     with httpx2.Client(base_url=welcoming.url, timeout=30) as client:

@@ -1,15 +1,8 @@
 """`sealwright demo`: the users and clients that everybody knows, where they may be."""
 
-import pytest
-
 from service.cli import demo
 from tests.support.command import Command
 from tests.support.deployment import Deployment
-
-
-@pytest.fixture
-def command(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> Command:
-    return Command(deployment, monkeypatch)
 
 
 def test_the_demo_may_be_added_again_and_again(command: Command) -> None:

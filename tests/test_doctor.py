@@ -25,11 +25,6 @@ from tests.support.deployment import Deployment, Server, free_port
 NOWHERE = "127.0.0.1:1"
 
 
-@pytest.fixture
-def command(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> Command:
-    return Command(deployment, monkeypatch)
-
-
 @pytest.fixture(scope="module")
 def reached(deployment: Deployment) -> Iterator[tuple[Deployment, Server]]:
     """A deployment whose issuer is where it says."""

@@ -18,11 +18,6 @@ from tests.support.refusals import assert_oauth_error
 from tests.test_hashes import MADE, PASSWORD
 
 
-@pytest.fixture
-def command(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> Command:
-    return Command(deployment, monkeypatch)
-
-
 class Importing:
     """Writes files and imports them."""
 

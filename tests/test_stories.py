@@ -4,8 +4,6 @@ from datetime import UTC, datetime, timedelta
 from typing import get_args
 from uuid import UUID, uuid4
 
-import pytest
-
 from service.cli import reasons, story
 from service.revocation import Reason
 from tests.support.actors import PASSWORD, Actors
@@ -13,11 +11,6 @@ from tests.support.client import Api, Tokens, tokens
 from tests.support.command import Command
 from tests.support.database import sql
 from tests.support.deployment import Deployment
-
-
-@pytest.fixture
-def command(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> Command:
-    return Command(deployment, monkeypatch)
 
 
 def why(command: Command, session: Tokens) -> str:
