@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import pytest
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, HTTPException
 from fastapi.testclient import TestClient
 
 from sealwright import Claims
@@ -51,7 +51,13 @@ def application(guard: Guard) -> FastAPI:
 
     @app.get("/orders/{owner}")
     async def order(owner: str, permit: Annotated[Permit, Depends(changing)]) -> str:
+        if owner == "nobody":
+            raise HTTPException(404)
         await permit(Order(owner))
+        return permit.caller.sub
+
+    @app.get("/forgotten")
+    async def forgotten(permit: Annotated[Permit, Depends(changing)]) -> str:
         return permit.caller.sub
 
     return app
@@ -77,6 +83,12 @@ def get(client: TestClient, issuer: Issuer) -> Any:
 def test_a_good_token_gives_the_caller(get: Any) -> None:
     answer = get("/me", sub="alice")
     assert (answer.status_code, answer.json()) == (200, "alice")
+
+
+def test_a_route_that_forgets_to_ask_its_permit_answers_nobody(get: Any) -> None:
+    with pytest.raises(RuntimeError, match="await its permit"):
+        get("/forgotten", scope="orders:write", roles=["admin"])
+    assert get("/orders/nobody", scope="orders:write", roles=["admin"]).status_code == 404
 
 
 def test_no_token_is_challenged_without_an_error(client: TestClient) -> None:

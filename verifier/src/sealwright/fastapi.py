@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, unquote_plus
 
-from fastapi import APIRouter, HTTPException, Security
+from fastapi import APIRouter, Depends, HTTPException, Security
 from fastapi.openapi.models import OAuth2, OAuthFlowClientCredentials, OAuthFlowPassword, OAuthFlows
 from fastapi.security.base import SecurityBase
 from starlette.requests import HTTPConnection, Request
@@ -27,13 +27,35 @@ __all__ = ["Guard", "Permit", "Requirement"]
 SIGN_IN_PATH = "/.sealwright/token"
 
 
+class _Question:
+    """Whether a route has asked its permit."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+
+async def _question() -> AsyncIterator[_Question]:
+    question = _Question()
+    yield question
+    # Before the answer is sent. A route that ends by an exception has answered for itself.
+    if not question.asked:
+        raise RuntimeError(
+            "a route with a policy has let everybody pass: await its permit with the resource; "
+            "where there is none, raise an HTTPException"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """What a route with a policy gets: `await permit(order)` lets the caller pass, or answers 403."""
+    """What a route with a policy gets: `await permit(order)` lets the caller pass, or answers 403.
+
+    A route that returns without having asked is a RuntimeError, and its answer is not sent.
+    """
 
     caller: Claims
     _rule: Rule
     _resource: Resource
+    _question: _Question
 
     async def __call__(self, resource: object) -> None:
         """Ask the rules about a resource.
@@ -42,6 +64,7 @@ class Permit:
             HTTPException: 403, the caller may not.
 
         """
+        self._question.asked = True
         if not await self._rule.permits(self.caller, resource):
             raise _http(forbidden(self._rule, self._resource, self.caller))
 
@@ -57,11 +80,11 @@ class Requirement:
         self._guard = guard
         self._rule = rule
         # FastAPI reads the signature: the guard with the rule's scopes is what it shows in the OpenAPI page.
-        claims = Security(guard, scopes=list(rule.scopes))
-        parameter = inspect.Parameter(
-            "claims", inspect.Parameter.KEYWORD_ONLY, default=claims, annotation=Claims
-        )
-        self.__signature__ = inspect.Signature([parameter])
+        parameters = [_parameter("claims", Claims, Security(guard, scopes=list(rule.scopes)))]
+        if rule.asks_resource:
+            each = Depends(_question, use_cache=False, scope="function")
+            parameters.append(_parameter("question", _Question, each))
+        self.__signature__ = inspect.Signature(parameters)
 
     def __and__(self, other: "Requirement") -> "Requirement":
         return Requirement(self._guard, self._rule & self._same_caller(other))
@@ -74,7 +97,7 @@ class Requirement:
             raise ValueError("requirements of two guards cannot be combined: only one would check the token")
         return other._rule  # noqa: SLF001
 
-    async def __call__(self, *, claims: Claims) -> Claims | Permit:
+    async def __call__(self, *, claims: Claims, question: _Question | None = None) -> Claims | Permit:
         """Give the caller, or a `Permit`.
 
         Raises:
@@ -86,7 +109,11 @@ class Requirement:
             check(self._rule, resource, claims)
         except Refusal as refusal:
             raise _http(refusal) from None
-        return Permit(claims, self._rule, resource) if self._rule.asks_resource else claims
+        return claims if question is None else Permit(claims, self._rule, resource, question)
+
+
+def _parameter(name: str, annotation: type, default: object) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 class Guard(SecurityBase):
