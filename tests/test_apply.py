@@ -96,7 +96,7 @@ def test_a_dry_run_shows_the_difference_and_changes_nothing(
 ) -> None:
     file = written(tmp_path, names.file())
     before = sql(deployment.database_url, STATE)
-    command("apply", file, "--dry-run", "--exit-code", code=2)
+    command("apply", file, "--dry-run", "--exit-code", code=3)
     assert sql(deployment.database_url, STATE) == before
     command("apply", file)
 

@@ -18,7 +18,7 @@ from service.settings import Settings
 File = Annotated[Path, typer.Argument(metavar="FILE", help="YAML; - is stdin.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")]
 ExitCode = Annotated[
-    bool, typer.Option("--exit-code", help="End with 2 if something changes, or would; for CI.")
+    bool, typer.Option("--exit-code", help="End with 3 if something changes, or would; for CI.")
 ]
 Prune = Annotated[
     bool,
@@ -28,7 +28,7 @@ Prune = Annotated[
     ),
 ]
 
-_CHANGED = 2
+_CHANGED = 3
 _SIGNS = {"add": "+", "change": "~", "remove": "-", "disable": "-", "enable": "+"}
 
 
