@@ -290,3 +290,19 @@ def test_follow_goes_on_after_a_restart_of_postgres_and_ends_on_ctrl_c(tmp_path:
     said = output.read_text()
     assert said.count("session.started") == said.count("session.ended") == 1
     assert "Traceback" not in said
+
+
+async def test_a_token_that_is_revoked_again_and_again_is_told_of_once(
+    api: Api, deployment: Deployment
+) -> None:
+    token = api.sign_in()
+
+    for _ in range(3):
+        api.revoke(token.access)
+
+    told = await fetch(
+        deployment.database_url,
+        "SELECT id FROM audit_events WHERE event = 'token.revoked' AND detail LIKE $1",
+        f"jti {token.claims['jti']} %",
+    )
+    assert len(told) == 1

@@ -36,11 +36,15 @@ async def revoke(parts: Parts, client: Client, token: str, address: str | None) 
             await end_in(revoking, claims.session_id, "revoked", lifetime, address=address)
             return
         left = timedelta(seconds=max(claims.exp - time.time(), 0)) + parts.settings.leeway + STALENESS
+        # Told once: one token, sent again and again, must not fill the audit. Revoked each time: where Redis has not
+        # heard of the first yet, the answer to the second has to wait for it as well.
+        told = await parts.revocations.has(revoking.db, "jti", claims.jti)
         revoking.revoke(Revocation("jti", claims.jti, "revoked", left))
-        await audit(
-            revoking.db,
-            "token.revoked",
-            client_id=client.id,
-            address=address,
-            detail=f"jti {claims.jti} of sub {claims.sub}",
-        )
+        if not told:
+            await audit(
+                revoking.db,
+                "token.revoked",
+                client_id=client.id,
+                address=address,
+                detail=f"jti {claims.jti} of sub {claims.sub}",
+            )
