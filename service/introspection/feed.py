@@ -46,9 +46,9 @@ def routes(
     async def revocation_feed(request: Request) -> Response:
         after, wait = _asked(request)
         await _admit(request)
-        if after is None:
+        told = None if after is None else await _unless_gone(request, feed.changes(after, wait))
+        if told is None:
             return await snapshots.answer(request)
-        told = await _unless_gone(request, feed.changes(after, wait))
         return Response(
             _body(issuer, told), media_type="application/json", headers={"Cache-Control": "no-store"}
         )
@@ -131,14 +131,16 @@ class Snapshots:
 
     async def _current(self) -> _Packed:
         async with self._making:
-            if self._made is None or time.monotonic() > self._made.until:
+            made = self._made
+            # Never one of a timeline that is over: a listener would begin there anew.
+            if made is None or time.monotonic() > made.until or made.cursor.timeline != self._feed.timeline:
                 told = await self._feed.snapshot()
                 # Whoever gets it a moment later must not take it for younger than it is.
                 plain = _body(self._issuer, told, later=PACKED_FOR)
                 until = time.monotonic() + PACKED_FOR
                 packed = await asyncio.to_thread(_pack, plain) if len(plain) > _WORTH_PACKING else b""
-                self._made = _Packed(told.cursor, until, plain, packed)
-            return self._made
+                made = self._made = _Packed(told.cursor, until, plain, packed)
+            return made
 
 
 def _pack(body: bytes) -> bytes:

@@ -175,10 +175,16 @@ class Feed:
         copy = await self._current()
         return Told(True, copy.cursor, copy.all(), self._age())
 
-    async def changes(self, after: Cursor, wait: float) -> Told:
+    @property
+    def timeline(self) -> UUID | None:
+        """The timeline of the record, as far as it has been seen."""
+        return None if self._copy is None else self._copy.cursor.timeline
+
+    async def changes(self, after: Cursor, wait: float) -> Told | None:
         """Return what came after a cursor, as soon as there is something, or nothing after `wait` seconds.
 
-        A cursor of another timeline gets a snapshot. Raises as `snapshot`.
+        None: the cursor means nothing here any more, as after a restore, and only a snapshot will do. Raises as
+        `snapshot`.
         """
         copy = await self._current()
         for _ in range(2):  # the first look may have been under way already
@@ -191,7 +197,7 @@ class Feed:
                 await asyncio.wait_for(self._changed.wait(), left)
             copy = await self._current()
         if _elsewhere(after, copy.cursor):
-            return Told(True, copy.cursor, copy.all(), self._age())
+            return None
         return Told(False, copy.cursor, copy.after(after.number), self._age())
 
     async def _current(self) -> Copy:
