@@ -4,7 +4,7 @@ import asyncio
 import io
 import subprocess
 import sys
-import tarfile
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -32,12 +32,12 @@ def release_before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The code of the release before, unpacked."""
     try:
         added = git("log", "--diff-filter=A", "--format=%H", "--", FIRST_OF_THIS_RELEASE).decode().split()
-        archive = git("archive", f"{added[-1]}^", "service", "migrations", "verifier")
+        archive = git("archive", "--format=zip", f"{added[-1]}^", "service", "migrations", "verifier")
     except (FileNotFoundError, IndexError, subprocess.CalledProcessError):
         pytest.skip("no git history here that holds the release before: run this in a full clone")
     folder = tmp_path_factory.mktemp("release-before")
-    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        tar.extractall(folder, filter="data")
+    with zipfile.ZipFile(io.BytesIO(archive)) as files:
+        files.extractall(folder)
     return folder
 
 

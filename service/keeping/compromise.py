@@ -30,6 +30,8 @@ async def finish(revocations: Revocations, store: Store, settings: Settings, kid
     entry = next((entry for entry in entries if entry.kid == kid), None)
     if entry is None or entry.compromised_at is None:
         raise KeyRingError(f"{kid} has not been declared compromised.")
+    if entry.settled_at is not None:
+        return 0  # done before; sessions that have begun under another key since are none of its business
     await declare(revocations, kid, Policy.of(settings))
     ended = await end_sessions(revocations, entries, entry, settings)
     await store.change(changes.settle(kid, datetime.now(UTC)))
