@@ -22,8 +22,8 @@ demo: setup ## The issuer and a resource service together: sign in, call, refres
 test: setup ## Run every test against real servers (WORKERS=4, ARGS="-k refresh")
 	@$(BIN)/pytest -n $(WORKERS) $(ARGS)
 
-test-keys: setup ## Rotate keys every second for a minute, in either store, under constant refresh and verify
-	@$(BIN)/pytest -n 2 -m minute tests/test_key_lifecycle.py
+test-keys: setup ## Rotate keys every second for a minute, in either store, and 1,000 times in a library, under constant use
+	@$(BIN)/pytest -n 2 -m minute tests/test_key_lifecycle.py verifier/tests/test_keycache.py
 
 test-compose: setup ## Bring the stack up on a Docker engine, in three replicas, and kill one
 	@TEST_DATABASE_URL=the-stack TEST_REDIS_URL=the-stack $(BIN)/pytest tests/compose.py -s $(ARGS)

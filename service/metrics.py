@@ -114,7 +114,10 @@ MARKER_LAG = Family(
 )
 BLOCKLIST = Family("sealwright_blocklist_entries", "gauge", "Revocations in force.")
 KEY = Family(
-    "sealwright_signing_key", "gauge", "1 for each published key, by its state now.", ("kid", "state")
+    "sealwright_signing_key",
+    "gauge",
+    "1 for each published or compromised key, by its state now.",
+    ("kid", "state"),
 )
 KEY_AGE = Family(
     "sealwright_signing_key_age_seconds", "gauge", "For how long the active key has signed.", ("kid",)

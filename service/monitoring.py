@@ -101,7 +101,7 @@ class Gauges:
         for series in (*self._key.values(), *self._key_age.values()):
             series.set(math.nan)
         for key in self._keys.status:
-            if key.kid in ring.published:
+            if key.kid in ring.published or key.state == "compromised":
                 self._key[key.kid, key.state].set(1)
         self._key_age[active,].set(now - ring.signing_since(now))
         self._key_change.set(math.nan if ring.changes_at is None else ring.changes_at)

@@ -13,18 +13,25 @@ from service.cli import demo
 from service.revocation import Revocation
 from service.signing import files
 from tests.support import ring
-from tests.support.client import SERVICE_AUTH, Api, Tokens, kid, tokens
+from tests.support.client import SERVICE_AUTH, Api, Tokens, bearer, kid, tokens
 from tests.support.command import Command
 from tests.support.database import sql
-from tests.support.deployment import PRESSED, Deployment, Server
+from tests.support.deployment import PRESSED, Deployment, Server, drop_database, new_database
 from tests.support.processes import eventually
+
+METRICS_TOKEN = "a-token-of-the-tests"
 
 
 @pytest.fixture(scope="module")
-def own(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
-    made = deployment.having(**PRESSED, keys_dir=str(tmp_path_factory.mktemp("keys")))
-    made.cli("keys", "generate")
-    return made
+def own(server_urls: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """A deployment of its own: the replicas of another would be counted, and waited for."""
+    url = new_database(server_urls[0])
+    folder = tmp_path_factory.mktemp("compromised")
+    made = Deployment(url, server_urls[1], folder, "http://localhost:8000")
+    own = made.having(**PRESSED, metrics_token=METRICS_TOKEN)
+    own.prepare()
+    yield own
+    drop_database(server_urls[0], url)
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +110,8 @@ class TestCompromise:
             assert api.is_alive(fresh.access)
         assert ended(own, session) == "key_compromised"
         assert not (own.settings.keys_dir / f"{old}.pem").exists()
+        series = f'sealwright_signing_key{{kid="{old}",state="compromised"}} 1.0'
+        eventually(lambda: series in api.http.get("/metrics", headers=bearer(METRICS_TOKEN)).text, within=15)
         again = own.cli("keys", "compromise", old, "--yes").stderr
         assert "0 sessions have ended" in again
         assert told(own, old) == 1

@@ -132,6 +132,11 @@ def test_grants_rotations_and_revocations_are_counted_by_what_came_of_them(
 
 
 def test_gauges_tell_of_each_worker_and_of_the_keys(watched: Watched) -> None:
+    def workers(name: str) -> set[str]:
+        return {dict(labels)["worker"] for series, labels in watched.scrape() if series == name}
+
+    # One that was killed before this may just be replaced.
+    eventually(lambda: workers("sealwright_database_connections_max") == {"0", "1"}, within=30)
     eventually(lambda: watched.count("sealwright_redis_trusted") == 2, within=30)
     now = watched.scrape()
     by_name: dict[str, list[tuple[dict[str, str], float]]] = {}
@@ -183,8 +188,15 @@ def test_an_id_travels_from_the_request_into_its_lines_and_its_answer(watched: W
 
     refused = f"trace-{secrets.token_hex(6)}"
     own_api.http.post("/refresh", json={"refresh_token": "rubbish"}, headers={"X-Request-Id": refused})
-    lines = [line for line in watched.lines() if line.get("request_id") == refused]
-    assert {line["event"].partition(":")[0] for line in lines} == {"refused", "request"}
+
+    def told() -> list[dict[str, Any]]:
+        return [line for line in watched.lines() if line.get("request_id") == refused]
+
+    # The line of the request comes after its answer.
+    eventually(
+        lambda: {line["event"].partition(":")[0] for line in told()} == {"refused", "request"}, within=10
+    )
+    lines = told()
     [access] = [line for line in lines if line["logger"] == "sealwright.access"]
     assert (access["method"], access["route"], access["status"]) == ("POST", "/refresh", 400)
 

@@ -108,8 +108,9 @@ def test_max_age_is_read_from_cache_control(header: str | None, seconds: float |
     assert max_age_of(header) == seconds
 
 
-async def test_a_hundred_rotations_under_constant_verification_give_no_false_401(
-    served_with_small_keys: Any,
+@pytest.mark.parametrize("rotations", [100, pytest.param(1000, marks=pytest.mark.minute)])
+async def test_rotations_under_constant_verification_give_no_false_401(
+    served_with_small_keys: Any, rotations: int
 ) -> None:
     served, issuer = served_with_small_keys, served_with_small_keys.issuer
     options = Options(algorithms=("EdDSA",), key_pause=0.001)
@@ -126,12 +127,12 @@ async def test_a_hundred_rotations_under_constant_verification_give_no_false_401
 
     async with Verifier(**served.settings(options=options)) as verifier:
         workers = [asyncio.create_task(verify(verifier, issuer)) for _ in range(4)]
-        for _ in range(100):  # `make bench-verify` makes a thousand
+        for _ in range(rotations):
             issuer.rotate(keep=8)
             progress.clear()
             await progress.wait()
         rotating = False
         await asyncio.gather(*workers)
 
-    assert verified >= 100
-    assert issuer.requests["/.well-known/jwks.json"] > 50
+    assert verified >= rotations
+    assert issuer.requests["/.well-known/jwks.json"] > rotations / 2
