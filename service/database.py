@@ -92,6 +92,21 @@ class Statement:
         return [values[name] if name in values else defaults[name] for name in self._names]
 
 
+def deleting_over(key: sa.Column[Any], expires_at: sa.Column[Any]) -> Statement:
+    """Return the statement that deletes the `batch` rows of a table that expired first, and returns their keys.
+
+    Rows that another replica is deleting at this moment are left to it.
+    """
+    over = (
+        sa.select(key)
+        .where(expires_at < now())
+        .order_by(expires_at)
+        .limit(sa.bindparam("batch", type_=sa.Integer))
+        .with_for_update(skip_locked=True)
+    )
+    return Statement(sa.delete(key.table).where(key.in_(over)).returning(key))
+
+
 class Connection:
     """One connection, in autocommit unless inside `transaction()`. A `db` argument means one of these."""
 

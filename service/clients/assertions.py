@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from sealwright import InvalidToken, KeySet, verify_signed
 from service.clients.tables import used_assertions
-from service.database import Connection, Statement, now
+from service.database import Connection, Statement, deleting_over
 from service.settings import STALENESS
 from service.tokens import unverified
 from service.tokens.reading import ALGORITHMS
@@ -109,19 +109,7 @@ _use = Statement(
     .on_conflict_do_nothing()
     .returning(used_assertions.c.expires_at)
 )
-_delete_over = Statement(
-    sa.delete(used_assertions)
-    .where(
-        used_assertions.c.digest.in_(
-            sa.select(used_assertions.c.digest)
-            .where(used_assertions.c.expires_at < now())
-            .order_by(used_assertions.c.expires_at)
-            .limit(sa.bindparam("batch", type_=sa.Integer))
-            .with_for_update(skip_locked=True)
-        )
-    )
-    .returning(used_assertions.c.digest)
-)
+_delete_over = deleting_over(used_assertions.c.digest, used_assertions.c.expires_at)
 # Replicas' clocks and Postgres's differ; what is deleted too early could be used again.
 _KEPT_LONGER = timedelta(seconds=LEEWAY) + STALENESS
 

@@ -8,7 +8,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
-from service.database import Connection, Statement, TextArray, now
+from service.database import Connection, Statement, TextArray, deleting_over, now
 from service.revocation.entries import Kill, Kind, Revocation
 from service.revocation.tables import revocation_head, revocations
 
@@ -145,19 +145,7 @@ _find = Statement(
     .where(revocations.c.expires_at > now())
 )
 
-_delete_over = Statement(
-    sa.delete(revocations)
-    .where(
-        revocations.c.number.in_(
-            sa.select(revocations.c.number)
-            .where(revocations.c.expires_at < now())
-            .order_by(revocations.c.expires_at)
-            .limit(sa.bindparam("batch", type_=sa.Integer))
-            .with_for_update(skip_locked=True)
-        )
-    )
-    .returning(revocations.c.number)
-)
+_delete_over = deleting_over(revocations.c.number, revocations.c.expires_at)
 
 
 async def head(db: Connection) -> Head:
