@@ -1,6 +1,7 @@
 """`sealwright apply`: resources, roles and clients from a file under version control."""
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,56 +33,36 @@ _CHANGED = 3
 _SIGNS = {"add": "+", "change": "~", "remove": "-", "disable": "-", "enable": "+"}
 
 
-def apply(
-    file: File,
-    *,
-    dry_run: DryRun = False,
-    prune: Prune = False,
-    exit_code: ExitCode = False,
-    as_json: output.Json = False,
-) -> None:
-    """Make resources, roles and clients what a file says. A second time there is nothing to do."""
-    _apply(applying.PARTS, file, dry_run=dry_run, prune=prune, exit_code=exit_code, as_json=as_json)
+def _command(parts: Sequence[Part], says: str) -> Callable[..., None]:
+    def command(
+        file: File,
+        *,
+        dry_run: DryRun = False,
+        prune: Prune = False,
+        exit_code: ExitCode = False,
+        as_json: output.Json = False,
+    ) -> None:
+        _apply(parts, file, dry_run=dry_run, prune=prune, exit_code=exit_code, as_json=as_json)
+
+    command.__doc__ = says
+    return command
 
 
-def clients(
-    file: File,
-    *,
-    dry_run: DryRun = False,
-    prune: Prune = False,
-    exit_code: ExitCode = False,
-    as_json: output.Json = False,
-) -> None:
-    """Make the clients what the clients: of a file says; leave the rest of the file alone."""
-    _apply(["clients"], file, dry_run=dry_run, prune=prune, exit_code=exit_code, as_json=as_json)
+def _of(part: Part) -> Callable[..., None]:
+    return _command(
+        [part], f"Make the {part} what the {part}: of a file says; leave the rest of the file alone."
+    )
 
 
-def resources(
-    file: File,
-    *,
-    dry_run: DryRun = False,
-    prune: Prune = False,
-    exit_code: ExitCode = False,
-    as_json: output.Json = False,
-) -> None:
-    """Make the resources what the resources: of a file says; leave the rest of the file alone."""
-    _apply(["resources"], file, dry_run=dry_run, prune=prune, exit_code=exit_code, as_json=as_json)
-
-
-def roles(
-    file: File,
-    *,
-    dry_run: DryRun = False,
-    prune: Prune = False,
-    exit_code: ExitCode = False,
-    as_json: output.Json = False,
-) -> None:
-    """Make the roles what the roles: of a file says; leave the rest of the file alone."""
-    _apply(["roles"], file, dry_run=dry_run, prune=prune, exit_code=exit_code, as_json=as_json)
+apply = _command(
+    applying.PARTS,
+    "Make resources, roles and clients what a file says. A second time there is nothing to do.",
+)
+clients, resources, roles = _of("clients"), _of("resources"), _of("roles")
 
 
 def _apply(
-    parts: tuple[Part, ...] | list[Part],
+    parts: Sequence[Part],
     file: Path,
     *,
     dry_run: bool,
