@@ -1,6 +1,7 @@
 """Tasks that run beside the requests for as long as the service does."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Coroutine
 from typing import Any
@@ -28,6 +29,13 @@ class Background:
         while self._task is not None and not self._task.done():
             self._task.cancel()
             await asyncio.wait({self._task}, timeout=0.1)
+
+
+async def woken(wake: asyncio.Event, within: float) -> None:
+    """Wait until somebody sets the event, so many seconds at most, and make it ready for the next time."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(wake.wait(), within)
+    wake.clear()
 
 
 def _tell(task: asyncio.Task[None]) -> None:

@@ -19,7 +19,7 @@ from datetime import timedelta
 from typing import Self
 from uuid import UUID
 
-from service.background import Background
+from service.background import Background, woken
 from service.database import Database
 from service.errors import Unavailable
 from service.revocation import record
@@ -214,9 +214,7 @@ class Feed:
 
     async def _follow(self) -> None:
         while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._interval)
-            self._wake.clear()
+            await woken(self._wake, self._interval)
             try:
                 await self._look()
             except Unavailable as error:

@@ -23,7 +23,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from sealwright import Claims
-from service.background import Background
+from service.background import Background, woken
 from service.database import Connection, Database
 from service.errors import Unavailable
 from service.metrics import Metrics
@@ -243,9 +243,7 @@ class Revocations:
 
     async def _follow(self) -> None:
         while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._interval)
-            self._wake.clear()
+            await woken(self._wake, self._interval)
             try:
                 await self._look()
             except Exception:

@@ -5,7 +5,7 @@ import logging
 import time
 from datetime import UTC, datetime, timedelta
 
-from service.background import Background
+from service.background import Background, woken
 from service.errors import Unavailable
 from service.signing import changes
 from service.signing.entries import KeyRingError
@@ -48,12 +48,7 @@ class KeyRingWatcher:
 
     async def changed(self, within: float) -> None:
         """Wait for a new ring, so many seconds at most."""
-        try:
-            async with asyncio.timeout(within):
-                await self._changed.wait()
-        except TimeoutError:
-            return
-        self._changed.clear()
+        await woken(self._changed, within)
 
     async def start(self) -> None:
         """Load the ring and begin to watch.
