@@ -3,7 +3,6 @@
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -13,7 +12,7 @@ from service import errors, grants, health, metadata, monitoring, schema, tracin
 from service.account import joining
 from service.account import routes as account
 from service.audit import SignInFailures
-from service.board import take_seat
+from service.board import Board
 from service.catalog import LiveCopy
 from service.clients import directory as clients
 from service.clients.authentication import Authenticator
@@ -44,17 +43,17 @@ from service.users import roles as user_roles
 from service.users.passwords import Passwords
 
 
-def create(counts: Path) -> FastAPI:
+def create(counts: Board) -> FastAPI:
     """Build the app from the environment: what `sealwright serve` runs in each worker."""
     return build(load(), counts)
 
 
-def build(settings: Settings, counts: Path) -> FastAPI:
+def build(settings: Settings, counts: Board) -> FastAPI:
     """Build the app. No connection is opened before its lifespan begins.
 
-    `counts` is a directory where the workers of one `sealwright serve` keep what they count.
+    `counts` is where the workers of one `sealwright serve` keep what they count.
     """
-    metrics = Metrics(take_seat(counts))
+    metrics = Metrics(counts.take_seat())
     spans = tracing.begin(settings)
     database = Database(
         settings.database_url.get_secret_value(),

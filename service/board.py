@@ -1,6 +1,7 @@
 """Counts that several worker processes write and anybody reads: right across them, and across their deaths.
 
-Each worker has a seat: a file mapped into memory, in which every series is a float or a few, and beside it a
+The board is a file without a name, so that nothing is left of it when all who have it are gone, however they
+ended. Each worker has a seat there: floats that are mapped into its memory, one or a few for every series, and a
 list that says which. Adding to a series is one addition in memory, without a lock, because only the worker's
 event loop writes. A worker that is killed leaves what it counted; the one that takes its place goes on from there.
 """
@@ -10,12 +11,15 @@ import json
 import math
 import mmap
 import os
+import tempfile
 import time
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from functools import partial
+from itertools import count
+from multiprocessing.reduction import DupFd
+from typing import Any, Literal
 
 Kind = Literal["counter", "gauge", "histogram"]
 Labels = tuple[str, ...]
@@ -26,13 +30,19 @@ CAPACITY = 8 * 1024
 FRESH_FOR = 5.0
 """Seconds for which a worker's gauges count without a new heartbeat."""
 
-_SIZE = 8
+_CELLS = CAPACITY * 8
+"""Bytes of the floats."""
+
+_SEAT = 1024 * 1024
+"""Bytes from seat to seat; behind the floats is the list, a line a series. What is not written takes no memory."""
+
 _HEARTBEAT = 0
-_FIRST = 1
+_LISTED = 1
+"""Where it stands how many bytes of the list are written."""
+
+_FIRST = 2
 _SPILL = 64
 """Floats at the end of a seat, where series go for which there is no more room: nobody reads them."""
-
-_SUFFIX = ".cells"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,17 +121,19 @@ class Reading:
 class Seat:
     """The place of one worker. Not for threads: the event loop alone writes here."""
 
-    def __init__(self, number: int, path: Path, file: int) -> None:
+    def __init__(self, number: int, file: int, free: Callable[[], None]) -> None:
         self.number = number
-        self._file = file  # holds the lock for as long as this process lives
-        # Written, not merely made so long: on a disk that is full by then, an addition would kill the process.
-        os.write(file, b"\0" * (CAPACITY * _SIZE - os.lseek(file, 0, os.SEEK_END)))
-        self._memory = mmap.mmap(file, CAPACITY * _SIZE)
+        self._file = file
+        self._free = free
+        self._start = number * _SEAT
+        if not any(os.pread(file, _CELLS, self._start)):
+            # Written, not merely made so long: on a disk that is full by then, an addition would kill the process.
+            os.pwrite(file, bytes(_CELLS), self._start)
+        self._memory = mmap.mmap(file, _CELLS, offset=self._start)
         self._cells = memoryview(self._memory).cast("d")
-        self._list = os.open(_list_of(path), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         self._at: dict[tuple[str, Labels], int] = {}
         self._next = _FIRST
-        for name, kind, labels, at, width in _listed(path):
+        for name, kind, labels, at, width in _listed(file, self._start, self._cells):
             self._at[name, labels] = at
             self._next = max(self._next, at + width)
             if kind == "gauge":
@@ -143,55 +155,83 @@ class Seat:
     def close(self) -> None:
         """Leave the seat to another; what was counted stays."""
         self._cells[_HEARTBEAT] = -math.inf
-        fcntl.flock(self._file, fcntl.LOCK_UN)
-        os.close(self._list)
-        os.close(self._file)
-        self._list = self._file = -1
+        self._file = -1
+        self._free()
 
     def _place(self, family: Family, labels: Labels) -> int:
         assert len(labels) == len(family.labels), family.name
         at = self._at.get((family.name, labels))
         if at is None:
             at = self._next
-            if at + family.width > CAPACITY - _SPILL:
+            line = json.dumps([family.name, family.kind, labels, at, family.width]).encode() + b"\n"
+            listed = int(self._cells[_LISTED])
+            if at + family.width > CAPACITY - _SPILL or _CELLS + listed + len(line) > _SEAT:
                 return CAPACITY - _SPILL
-            line = json.dumps([family.name, family.kind, labels, at, family.width])
             try:
-                os.write(self._list, line.encode() + b"\n")
+                os.pwrite(self._file, line, self._start + _CELLS + listed)
             except OSError:  # the disk is full; or the seat was left, and what is counted now nobody reads
                 return CAPACITY - _SPILL
+            self._cells[_LISTED] = listed + len(line)
             self._next += family.width
             self._at[family.name, labels] = at
         return at
 
 
-def take_seat(directory: Path) -> Seat:
-    """Sit down at the first seat whose worker is gone, or a new one."""
-    number = 0
-    while True:
-        path = directory / f"{number}{_SUFFIX}"
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+class Board:
+    """The seats of one `sealwright serve`. Made by the process that starts the workers, and handed to each of them."""
+
+    def __init__(self, file: int | None = None) -> None:
+        self._file = _without_name() if file is None else file
+        self._taken: set[int] = set()  # by this process: its own locks do not keep it out
+
+    def __reduce__(self) -> tuple[Callable[[Any], "Board"], tuple[Any]]:
+        """Go with a process that is being started."""
+        return _arrived, (DupFd(self._file),)
+
+    def take_seat(self) -> Seat:
+        """Sit down at the first seat whose worker is gone, or a new one."""
+        number = next(number for number in count() if number not in self._taken and self._lock(number))
+        self._taken.add(number)
+        return Seat(number, self._file, partial(self._free, number))
+
+    def read(self, families: Mapping[str, Family]) -> list[Reading]:
+        """Read every seat. Of a worker that is gone, or stuck, the counts are there and the gauges are not."""
+        seats = -(-os.fstat(self._file).st_size // _SEAT)
+        return [_reading(self._file, number, families) for number in range(seats)]
+
+    def _lock(self, number: int) -> bool:
+        # For as long as this process lives, whatever ends it.
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(file)
-            number += 1
-        else:
-            return Seat(number, path, file)
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number * _SEAT)
+        except (BlockingIOError, PermissionError):  # POSIX leaves the choice
+            return False
+        return True
+
+    def _free(self, number: int) -> None:
+        self._taken.discard(number)
+        fcntl.lockf(self._file, fcntl.LOCK_UN, 1, number * _SEAT)
 
 
-def read(directory: Path, families: Mapping[str, Family]) -> list[Reading]:
-    """Read every seat. Of a worker that is gone, or stuck, the counts are there and the gauges are not."""
-    return [_reading(path, families) for path in sorted(directory.glob(f"*{_SUFFIX}"))]
+def _without_name() -> int:
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("sealwright-counts")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
 
 
-def _reading(path: Path, families: Mapping[str, Family]) -> Reading:
-    cells = memoryview(path.read_bytes()).cast("d")
-    if len(cells) != CAPACITY:
-        return Reading(int(path.stem), alive=False, series=())  # it is just being made
+def _arrived(file: Any) -> Board:
+    return Board(file.detach())
+
+
+def _reading(file: int, number: int, families: Mapping[str, Family]) -> Reading:
+    start = number * _SEAT
+    read = os.pread(file, _CELLS, start)
+    if len(read) != _CELLS:
+        return Reading(number, alive=False, series=())  # it is just being made
+    cells = memoryview(read).cast("d")
     alive = time.monotonic() - cells[_HEARTBEAT] < FRESH_FOR
     series = []
-    for name, _, labels, at, width in _listed(path):
+    for name, _, labels, at, width in _listed(file, start, cells):
         family = families.get(name)
         # One that this release does not know, or knows otherwise: of a worker that runs another one.
         if family is None or family.width != width or len(family.labels) != len(labels):
@@ -199,18 +239,12 @@ def _reading(path: Path, families: Mapping[str, Family]) -> Reading:
         values = tuple(cells[at : at + width])
         if family.kind != "gauge" or (alive and not math.isnan(values[0])):
             series.append(Series(family, labels, values))
-    return Reading(int(path.stem), alive, tuple(series))
+    return Reading(number, alive, tuple(series))
 
 
-def _listed(path: Path) -> Iterator[tuple[str, Kind, Labels, int, int]]:
-    try:
-        lines = _list_of(path).read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return
-    for line in lines[:-1]:
+def _listed(
+    file: int, start: int, cells: "memoryview[float]"
+) -> Iterator[tuple[str, Kind, Labels, int, int]]:
+    for line in os.pread(file, int(cells[_LISTED]), start + _CELLS).splitlines():
         name, kind, labels, at, width = json.loads(line)
         yield name, kind, tuple(labels), at, width
-
-
-def _list_of(path: Path) -> Path:
-    return path.with_suffix(".series")

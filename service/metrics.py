@@ -7,7 +7,6 @@ user, client or token.
 import hmac
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
-from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -21,8 +20,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 from pydantic import SecretStr
 
-from service import board
-from service.board import Buckets, Cell, Family, Labels, Seat, Series
+from service.board import Board, Buckets, Cell, Family, Labels, Seat, Series
 
 _ANSWERS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _WAITS = (0.0001, 0.001, 0.01, 0.1, 1.0, 5.0)
@@ -178,11 +176,11 @@ class Metrics:
 
 
 class _Seats(Collector):
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self, board: Board) -> None:
+        self._board = board
 
     def collect(self) -> Iterator[Metric]:
-        readings = board.read(self._directory, FAMILIES)
+        readings = self._board.read(FAMILIES)
         yield GaugeMetricFamily(
             "sealwright_workers", "Workers that serve.", sum(reading.alive for reading in readings)
         )
@@ -234,11 +232,11 @@ def _cumulative(bounds: Iterable[float], counts: Iterable[float]) -> Iterator[tu
 
 
 class Exposition:
-    """The text that Prometheus reads, of all the workers that share a directory."""
+    """The text that Prometheus reads, of all the workers that share a board."""
 
-    def __init__(self, directory: Path, token: SecretStr | None) -> None:
+    def __init__(self, board: Board, token: SecretStr | None) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(_Seats(directory))
+        self._registry.register(_Seats(board))
         self._token = token
 
     def allows(self, authorization: str | None) -> bool:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from starlette.types import ASGIApp
+
+    from service.board import Board
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Worker:
     seconds: so this module imports next to nothing.
     """
 
-    counts: Path
+    counts: Board
 
     def __call__(self) -> ASGIApp:
         """Build it."""

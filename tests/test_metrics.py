@@ -15,7 +15,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from service import board, metrics
-from service.board import Family
+from service.board import Board, Family
 from service.metrics import Exposition, Metrics
 from tests.support.actors import PASSWORD, Actors
 from tests.support.client import Api, bearer, tokens
@@ -266,26 +266,33 @@ def test_nothing_secret_and_nothing_sent_by_strangers_is_in_any_line_or_series(
     assert all({"timestamp", "level", "event", "logger"} <= line.keys() for line in watched.lines())
 
 
-def test_a_seat_that_is_full_counts_no_more_and_harms_nothing(tmp_path: Path) -> None:
-    seat = board.take_seat(tmp_path)
+def test_a_seat_that_is_full_counts_no_more_and_harms_nothing() -> None:
+    counts = Board()
+    seat = counts.take_seat()
     family = Family("sealwright_many", "counter", "", ("n",))
     for number in range(board.CAPACITY + 10):
         seat.cell(family, (str(number),)).add()
 
-    [reading] = board.read(tmp_path, {family.name: family})
+    [reading] = counts.read({family.name: family})
     assert board.CAPACITY > len(reading.series) > board.CAPACITY - 100
     assert all(series.values == (1.0,) for series in reading.series)
 
 
-def test_a_worker_takes_the_seat_of_one_that_is_gone_and_goes_on_from_its_counts(tmp_path: Path) -> None:
-    first, second = board.take_seat(tmp_path), board.take_seat(tmp_path)
+@pytest.mark.parametrize("in_memory", [True, False], ids=["in memory", "in an unlinked file"])
+def test_a_worker_takes_the_seat_of_one_that_is_gone_and_goes_on_from_its_counts(
+    monkeypatch: pytest.MonkeyPatch, *, in_memory: bool
+) -> None:
+    if not in_memory:
+        monkeypatch.delattr(os, "memfd_create", raising=False)  # as on macOS
+    counts = Board()
+    first, second = counts.take_seat(), counts.take_seat()
     Metrics(first).grants["password", "issued"].add(3)
     second.cell(metrics.HASH_QUEUE).set(7)
     first.close()
 
-    third = board.take_seat(tmp_path)
+    third = counts.take_seat()
     Metrics(third).grants["password", "issued"].add()
-    found = samples(Exposition(tmp_path, None).text("")[0].decode())
+    found = samples(Exposition(counts, None).text("")[0].decode())
 
     assert (first.number, second.number, third.number) == (0, 1, 0)
     labels = frozenset({("grant", "password"), ("outcome", "issued")})

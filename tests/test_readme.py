@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from service.app import build
+from service.board import Board
 from service.cli import app as cli
 from service.cli.settings import plain
 from service.settings import PREFIX, Settings
@@ -103,9 +104,9 @@ def joined(text: str) -> str:
     return re.sub(r"\\\n\s*", "", text)
 
 
-def test_the_table_of_endpoints_is_the_openapi_document(deployment: Deployment, tmp_path: Path) -> None:
+def test_the_table_of_endpoints_is_the_openapi_document(deployment: Deployment) -> None:
     opened = {"registration": "open", "self_deletion": "on", "metrics_token": "anything of some length"}
-    everything = build(deployment.having(**opened).settings, tmp_path)
+    everything = build(deployment.having(**opened).settings, Board())
     written = [_CODE.findall(cells[0])[0] for cells in rows(README, "method and path")]
     paths: dict[str, dict[str, Any]] = everything.openapi()["paths"]
     served = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import httpx2
@@ -60,6 +61,15 @@ async def test_workers_end_when_the_process_above_them_is_killed(deployment: Dep
 
         await until(running, lambda left: left == [], "all workers are gone")
         assert time.monotonic() - began < 5
+
+
+def test_processes_that_are_killed_leave_no_file_behind(deployment: Deployment, tmp_path: Path) -> None:
+    own = replace(deployment, extra={**deployment.extra, "TMPDIR": str(tmp_path)})
+    with own.serving(workers=2) as server:
+        os.killpg(server.process.pid, signal.SIGKILL)
+        server.process.wait(20)
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_without_keys_is_refused_with_what_to_run(deployment: Deployment, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import socket
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ import uvicorn
 from rich.console import Console
 
 from service import embedded, logs, signing
+from service.board import Board
 from service.cli import banner, output
 from service.cli.connect import opened
 from service.cli.scraping import scraped
@@ -54,10 +54,9 @@ def dev(
                     loop_factory=uvicorn.Config("", loop="uvloop").get_loop_factory()
                 ) as runner:
                     known = _prepared(servers, issuer, runner)
-                    with _published(servers, issuer), tempfile.TemporaryDirectory() as made:
-                        counts = Path(made)
-                        with scraped(known, counts):
-                            runner.run(_serve(known, counts, servers, listener))
+                    counts = Board()
+                    with _published(servers, issuer), scraped(known, counts):
+                        runner.run(_serve(known, counts, servers, listener))
         except (embedded.EmbeddedError, SettingsError, signing.KeyRingError) as error:
             output.fail(str(error))
 
@@ -84,7 +83,7 @@ async def _key(known: Settings) -> None:
         await store.change(signing.changes.ensure(known.signing_algorithm, datetime.now(UTC)), begin=True)
 
 
-async def _serve(known: Settings, counts: Path, servers: embedded.Servers, listener: socket.socket) -> None:
+async def _serve(known: Settings, counts: Board, servers: embedded.Servers, listener: socket.socket) -> None:
     """Serve until a signal comes, or something fails that the service cannot live without."""
     from service import app  # noqa: PLC0415  # likewise
 

@@ -4,22 +4,22 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from socket import AF_INET, AF_INET6
 
+from service.board import Board
 from service.cli import output
 from service.metrics import Exposition
 from service.settings import PREFIX, Settings
 
 
 @contextmanager
-def scraped(settings: Settings, directory: Path) -> Iterator[None]:
+def scraped(settings: Settings, counts: Board) -> Iterator[None]:
     """Answer, if a port is set for it, until the end of the block."""
     port = settings.metrics_port
     if port is None:
         yield
         return
-    exposition = Exposition(directory, settings.metrics_token)
+    exposition = Exposition(counts, settings.metrics_token)
     try:
         server = _Server((settings.metrics_host, port), exposition)
     except OSError as error:

@@ -2,9 +2,7 @@
 
 import contextlib
 import socket
-import tempfile
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +11,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from service import logs, signing, tracing
+from service.board import Board
 from service.cli import output
 from service.cli.connect import run
 from service.cli.scraping import scraped
@@ -36,18 +35,17 @@ def serve(
         output.fail(str(error))
     host, port = host or settings.host, port or settings.port
     _refuse_a_taken_port(host, port)
-    with tempfile.TemporaryDirectory(prefix="sealwright-") as made:
-        directory = Path(made)
-        with scraped(settings, directory):
-            config = uvicorn.Config(
-                Worker(directory),
-                factory=True,
-                host=host,
-                port=port,
-                workers=workers or settings.workers,
-                **server_options(settings),
-            )
-            _run(config)
+    counts = Board()
+    with scraped(settings, counts):
+        config = uvicorn.Config(
+            Worker(counts),
+            factory=True,
+            host=host,
+            port=port,
+            workers=workers or settings.workers,
+            **server_options(settings),
+        )
+        _run(config)
 
 
 def _run(config: uvicorn.Config) -> None:
