@@ -7,8 +7,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp
 
-from service import errors, grants, health, metadata, monitoring, schema, tracing
+from service import errors, grants, health, monitoring, schema, tracing, wellknown
 from service.account import joining
 from service.account import routes as account
 from service.audit import SignInFailures
@@ -23,7 +24,6 @@ from service.database import Connection, Database
 from service.documentation import DocumentedApp
 from service.draining import Drain
 from service.front import Arrivals, Front
-from service.front import routes as front_routes
 from service.grants import routes as token_routes
 from service.introspection import feed
 from service.introspection import routes as introspection
@@ -35,12 +35,14 @@ from service.monitoring import Gauges
 from service.observation import AccessLog, Observed
 from service.processes import end_with_parent
 from service.revocation import Revocations
+from service.routing import Straight
 from service.settings import Settings, load
 from service.signing import KeyRingWatcher, Policy, store_of
 from service.tokens import Minter, TokenReader
 from service.tokens.bearer import BearerGate
 from service.users import roles as user_roles
 from service.users.passwords import Passwords
+from service.wellknown import WellKnown
 
 
 def create(counts: Board) -> FastAPI:
@@ -101,28 +103,26 @@ def build(settings: Settings, counts: Board) -> FastAPI:
             yield
 
     access = AccessLog(settings.log_rendering, sys.stderr) if settings.access_log else None
+
+    def outermost(inner: ASGIApp) -> ASGIApp:
+        answering = WellKnown(inner, settings=settings, keys=keys, drain=drain)
+        return Observed(spans.around(answering) if spans else answering, metrics, access)
+
     app = DocumentedApp(
-        outermost=lambda inner: Observed(spans.around(inner) if spans else inner, metrics, access),
+        outermost=outermost,
         title="Sealwright",
         summary="Issues, rotates, revokes and publishes tokens.",
         lifespan=lifespan,
         docs_url="/docs" if settings.development else None,
         redoc_url=None,
+        # Ours are `spans`, and `metrics`; FastAPI's would ask the environment about them at each request.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         # A redirect would go to whatever Host the request named, with the secrets in its body.
         redirect_slashes=False,
         openapi_url="/openapi.json" if settings.development else None,
         exception_handlers=dict.fromkeys(
             (errors.Refusal, HTTPException, ClientDisconnect, Exception), errors.render
         ),
-    )
-    app.add_middleware(
-        Front,
-        settings=settings,
-        keys=keys,
-        metadata=metadata.document(settings),
-        arrivals=arrivals,
-        drain=drain,
-        allowed=Cors(directory),
     )
     granting = grants.Parts(
         settings,
@@ -138,13 +138,20 @@ def build(settings: Settings, counts: Board) -> FastAPI:
         metrics,
     )
     judging = IntrospectionParts(settings, database, revocations, reader)
-    app.include_router(token_routes.routes(granting))
-    app.include_router(introspection.routes(judging, directory, authenticator))
-    app.include_router(feed.routes(settings.issuer, revocations, authenticator, gate))
-    app.include_router(account.routes(settings, database, revocations, passwords, gate))
-    app.include_router(joining.routes(settings, database, passwords))
-    app.include_router(front_routes())
-    app.include_router(health.routes(database, revocations, keys, keeper, drain))
+    routers = [
+        token_routes.routes(granting),
+        introspection.routes(judging, directory, authenticator),
+        feed.routes(settings.issuer, revocations, authenticator, gate),
+        account.routes(settings, database, revocations, passwords, gate),
+        joining.routes(settings, database, passwords),
+        wellknown.routes(),
+        health.routes(database, revocations, keys, keeper, drain),
+    ]
     if settings.metrics_token is not None:
-        app.include_router(monitoring.routes(Exposition(counts, settings.metrics_token)))
+        routers.append(monitoring.routes(Exposition(counts, settings.metrics_token)))
+    for router in routers:
+        app.include_router(router)
+    # The last one added is the first that a request meets.
+    app.add_middleware(Straight, routers=routers)
+    app.add_middleware(Front, settings=settings, arrivals=arrivals, allowed=Cors(directory))
     return app

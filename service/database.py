@@ -7,6 +7,7 @@ an asyncpg pool that keeps no state in its connections (docs/decisions/0002).
 import asyncio
 import contextlib
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
@@ -36,6 +37,7 @@ TextArray = ARRAY(sa.Text)
 Time = sa.DateTime(timezone=True)
 
 Row: TypeAlias = asyncpg.Record
+_Raw: TypeAlias = "asyncpg.pool.PoolConnectionProxy[Row]"
 
 now = sa.func.clock_timestamp
 """The one clock. `now()` in SQL is the transaction's start, older than any wait for a row lock."""
@@ -65,6 +67,9 @@ def _reaching() -> Iterator[None]:
     except _DOWN as error:
         raise Unavailable("the database", detail=f"{type(error).__name__}: {error}") from error
 
+
+_AT_HAND = 10.0
+"""Seconds for which an idle connection is kept at hand, before it goes back to the pool."""
 
 _GIVE_BACK = 1.0
 """Seconds for a connection whose statement took too long to be free again, before it is thrown away. A Postgres that
@@ -170,6 +175,8 @@ class Database:
         self._size = size
         self._timeout = timeout.total_seconds()
         self._opened: asyncpg.Pool[Row] | None = None
+        self._at_hand: deque[tuple[_Raw, float]] = deque()
+        self._waiting = 0
 
     async def open(self) -> None:
         """Open the pool. Connections are made when they are needed, so Postgres may still be away."""
@@ -196,13 +203,15 @@ class Database:
 
     def connections(self) -> tuple[int, int]:
         """Return how many connections are lent, and how many idle."""
-        idle = self._pool.get_idle_size()
+        idle = self._pool.get_idle_size() + len(self._at_hand)
         return self._pool.get_size() - idle, idle
 
     async def close(self) -> None:
         """Close the pool; what still runs is given a moment, then cut."""
         if self._opened is None:
             return
+        while self._at_hand:
+            await self._release(self._at_hand.pop()[0])
         try:
             await asyncio.wait_for(self._pool.close(), self._timeout)
         except TimeoutError:
@@ -216,21 +225,57 @@ class Database:
             Unavailable: Postgres is down, too slow, or every connection is busy for too long.
         """
         asked = time.perf_counter()
-        with _reaching():
-            raw = await self._pool.acquire(timeout=self._timeout)
+        raw = await self._take()
         if self._waited is not None:
             self._waited(time.perf_counter() - asked)
         try:
             yield self._lend(raw)
+        except BaseException:
+            await self._release(raw)  # what was cut short may still be under way in it
+            raise
+        else:
+            await self._give_back(raw)
+
+    async def _take(self) -> _Raw:
+        while self._at_hand:
+            raw, _ = self._at_hand.pop()
+            if not _is_closed(raw):
+                return raw
+            await self._release(raw)
+        self._waiting += 1
+        try:
+            with _reaching():
+                return await self._pool.acquire(timeout=self._timeout)
         finally:
-            with contextlib.suppress(*_DOWN):  # the pool drops it; what was done is done
-                await self._pool.release(raw, timeout=_GIVE_BACK)
+            self._waiting -= 1
+
+    async def _give_back(self, raw: _Raw) -> None:
+        # To the pool and from it is half the cost of a short statement: two tasks and several turns of the loop.
+        if self._waiting:
+            await self._release(raw)
+            return
+        now = time.monotonic()
+        self._at_hand.append((raw, now))
+        # The oldest has lain idle longest: the pool closes it, if it is not needed for long.
+        if now - self._at_hand[0][1] > _AT_HAND:
+            await self._release(self._at_hand.popleft()[0])
+
+    async def _release(self, raw: _Raw) -> None:
+        with contextlib.suppress(*_DOWN):  # the pool drops it; what was done is done
+            await self._pool.release(raw, timeout=_GIVE_BACK)
 
     @asynccontextmanager
     async def transaction(self, *, snapshot: bool = False) -> AsyncIterator[Connection]:
         """Lend a connection inside a transaction. Raises as `connect` does."""
         async with self.connect() as db, db.transaction(snapshot=snapshot):
             yield db
+
+
+def _is_closed(raw: _Raw) -> bool:
+    try:
+        return raw.is_closed()
+    except asyncpg.InterfaceError:  # the pool has taken it back already
+        return True
 
 
 async def _keep(_: "asyncpg.Connection[Row]") -> None:

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from service.errors import Unavailable, render
-from service.http import ARRIVED
+from service.http import ARRIVED, HUNG_UP
 
 MAX_HEAD = 64 * 1024
 """Bytes of a request's line and headers; besides them at most what one read brings."""
@@ -105,7 +105,9 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._awaited, self._sent = "body", 0
         self._stop_timer()
-        cast("dict[str, object]", self.scope)[ARRIVED] = time.monotonic()
+        scope = cast("dict[str, object]", self.scope)
+        scope[ARRIVED] = time.monotonic()
+        scope[HUNG_UP] = self.transport.is_closing
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
