@@ -211,6 +211,12 @@ HUNG_UP = "sealwright.hung_up"
 """The key of a request's scope under which the server says whether its connection is gone."""
 
 
+async def gone(request: Request) -> None:
+    """Return when the caller has hung up. Ask only after the body was read."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
 async def hung_up(request: Request) -> bool:
     """Whether the caller has gone. Ask only after the body was read.
 

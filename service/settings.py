@@ -300,11 +300,14 @@ class Settings(BaseSettings):
     )
     password_iterations: int = Field(3, ge=1, description="Argon2id iterations.")
     password_parallelism: int = Field(4, ge=1, le=64, description="Argon2id lanes.")
-    password_threads: int = Field(2, ge=1, description="Hashes computed at once by one worker.")
+    password_threads: int = Field(1, ge=1, description="Hashes computed at once by one worker.")
+    password_wait: Duration = Field(
+        timedelta(seconds=2),
+        description="How long a sign-in may have to wait for its hash, as far as can be foreseen; who would wait for "
+        "longer gets 503 with Retry-After at once.",
+    )
     password_queue: int = Field(
-        32,
-        ge=1,
-        description="Sign-ins that may wait for a hash in one worker; more get 503 with Retry-After.",
+        32, ge=1, description="Sign-ins that wait for a hash in one worker at most, however quick hashes are."
     )
     password_min_length: int = Field(8, ge=1, le=128, description="The shortest password that can be set.")
 
@@ -472,6 +475,7 @@ _NEVER_ZERO = (
     "redis_timeout",
     "watch_interval",
     "catalog_max_age",
+    "password_wait",
     "janitor_interval",
 )
 _LONGEST = timedelta(days=36500)

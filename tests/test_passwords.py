@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from starlette.requests import ClientDisconnect
 
 from service.errors import Unavailable
 from service.users.passwords import Passwords, WeakPassword
@@ -59,6 +60,46 @@ async def test_whoever_finds_the_queue_full_is_turned_away_and_it_drains(deploym
     assert sum(isinstance(result, Unavailable) for result in results) == 7
     assert sum(result == (True, None) for result in results) == 3
     assert again == (True, None)
+
+
+async def test_who_would_wait_too_long_is_turned_away_though_there_is_room(deployment: Deployment) -> None:
+    slow = deployment.having(password_memory_kib="16384", password_iterations="4", password_threads="1")
+    passwords = Passwords(slow.having(password_wait="0.001").settings)
+    try:
+        known = await passwords.hash("right")
+        # One is made and one is next, however long it takes: the third would have to wait for that.
+        results = await asyncio.gather(
+            *(passwords.verify("right", known) for _ in range(5)), return_exceptions=True
+        )
+    finally:
+        passwords.close()
+
+    assert [type(result) for result in results] == [tuple, tuple, Unavailable, Unavailable, Unavailable]
+
+
+async def test_a_hash_that_nobody_waits_for_any_more_is_not_made(deployment: Deployment) -> None:
+    slow = deployment.having(password_memory_kib="32768", password_iterations="8", password_threads="1")
+    passwords = Passwords(slow.having(password_wait="60").settings)
+    leaving = asyncio.Event()
+
+    async def gone() -> None:
+        await leaving.wait()
+
+    try:
+        first = asyncio.create_task(passwords.verify("wrong", None, gone))
+        others = [asyncio.create_task(passwords.verify("wrong", None, gone)) for _ in range(3)]
+        await asyncio.sleep(0)
+        assert passwords.taken == 4
+        leaving.set()
+        await asyncio.wait(others)
+        assert not first.done()
+        assert passwords.taken == 1
+        # What has begun is finished: its caller may have been told already.
+        assert await first == (False, None)
+    finally:
+        passwords.close()
+
+    assert [type(each.exception()) for each in others] == [ClientDisconnect] * 3
 
 
 @pytest.mark.parametrize("password", ["short", "é" * 600], ids=["too short", "too long"])

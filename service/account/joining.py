@@ -45,6 +45,7 @@ class Joining:
             self.passwords.check_new(password)
         except WeakPassword as error:
             raise Problem(str(error), status=400) from None
+        self.passwords.require_room()
         async with self.database.connect() as db:
             refused = await check_sign_up(db, username, email)
         joined = refused or await self._add(

@@ -8,6 +8,7 @@ from service.grants.requests import PasswordRequest
 from service.grants.scope import audience, check_known, granted
 from service.sessions.starting import SignIn, start
 from service.users import store
+from service.users.passwords import Gone
 from service.users.roles import carried
 from service.users.store import User
 
@@ -15,7 +16,9 @@ ATTEMPTS = 3
 """A sign-in that an unrelated change of the user interrupts begins again, so often."""
 
 
-async def grant(parts: Parts, client: Client, request: PasswordRequest, caller: Caller) -> dict[str, object]:
+async def grant(
+    parts: Parts, client: Client, request: PasswordRequest, caller: Caller, gone: Gone
+) -> dict[str, object]:
     """Sign a user in: an access token, and a refresh token if the client may refresh."""
     directory = parts.directory.current
     aud = audience(request.asked, client, directory)
@@ -23,7 +26,7 @@ async def grant(parts: Parts, client: Client, request: PasswordRequest, caller: 
     understood = directory.understood(frozenset(aud))
 
     for _ in range(ATTEMPTS):
-        user = await _authenticate(parts, client, request, caller)
+        user = await _authenticate(parts, client, request, caller, gone)
         scope = granted(request.asked.scope, client, understood, carried(parts.roles.current, user.roles))
         started = await start(
             parts.database,
@@ -49,10 +52,14 @@ async def grant(parts: Parts, client: Client, request: PasswordRequest, caller: 
     raise Unavailable("the user's record", detail=f"it changed during {ATTEMPTS} sign-ins in a row")
 
 
-async def _authenticate(parts: Parts, client: Client, request: PasswordRequest, caller: Caller) -> User:
+async def _authenticate(
+    parts: Parts, client: Client, request: PasswordRequest, caller: Caller, gone: Gone
+) -> User:
     async with parts.database.connect() as db:
         user = await store.by_name(db, request.username)
-    right, renewed = await parts.passwords.verify(request.password, user.password_hash if user else None)
+    right, renewed = await parts.passwords.verify(
+        request.password, user.password_hash if user else None, gone
+    )
     if user is None or not right or user.disabled:
         why: Why = "unknown user" if user is None else "wrong password" if not right else "disabled user"
         parts.failures.note(Failure(why, user.id if user else None, client.id, caller.address))

@@ -30,6 +30,7 @@ from service.http import (
     arrived,
     authorization,
     caller_address,
+    gone,
     hung_up,
     read_parameters,
 )
@@ -87,10 +88,16 @@ async def _grant(parts: Parts, request: Request, parameters: Parameters, asked: 
         return answer(
             await refresh_token.grant(parts, client, token, asked, caller, partial(hung_up, request))
         )
+    if isinstance(asked, PasswordRequest):
+        # Before anything is done for it: a client's assertion, for one, counts once.
+        parts.passwords.require_room()
     client = await parts.authenticator.authenticate(required(credentials))
     match asked:
         case PasswordRequest():
-            return answer(await password.grant(parts, _allowed(client, asked.grant_type), asked, caller))
+            signed_in = await password.grant(
+                parts, _allowed(client, asked.grant_type), asked, caller, partial(gone, request)
+            )
+            return answer(signed_in)
         case ClientCredentialsRequest():
             return answer(client_credentials.grant(parts, _allowed(client, asked.grant_type), asked))
 

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from service.clients.authentication import Authenticator, presented, required
 from service.clients.directory import READ_REVOCATIONS
 from service.errors import BearerError, OAuthError, Problem
-from service.http import accepts_gzip, authorization, matches
+from service.http import accepts_gzip, authorization, gone, matches
 from service.introspection.documentation import REVOCATIONS
 from service.revocation import Revocations
 from service.revocation.feed import Cursor, Feed, Told
@@ -84,7 +84,7 @@ def _asked(request: Request) -> tuple[Cursor | None, float]:
 
 async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """Do the work, unless the listener hangs up before it is done: it would be held for nobody."""
-    working, leaving = asyncio.create_task(work), asyncio.create_task(_gone(request))
+    working, leaving = asyncio.create_task(work), asyncio.create_task(gone(request))
     try:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if working.done():
@@ -93,11 +93,6 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
     finally:
         working.cancel()
         leaving.cancel()
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 @dataclass(frozen=True, slots=True)
