@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 from service import errors, grants, health, monitoring, schema, tracing, wellknown
 from service.account import joining
 from service.account import routes as account
-from service.audit import SignInFailures
+from service.audit import Failures
 from service.board import Board
 from service.catalog import LiveCopy
 from service.clients import directory as clients
@@ -25,6 +25,7 @@ from service.documentation import DocumentedApp
 from service.draining import Drain
 from service.front import Arrivals, Front
 from service.grants import routes as token_routes
+from service.guessing import Guesses
 from service.introspection import feed
 from service.introspection import routes as introspection
 from service.introspection.tokens import Parts as IntrospectionParts
@@ -75,16 +76,16 @@ def build(settings: Settings, counts: Board) -> FastAPI:
     directory = LiveCopy(database, clients.loader(settings.issuer), **copies)
     roles = LiveCopy(database, user_roles.load, **copies)
     fetched = ClientKeys(Fetcher(loopback=settings.jwks_uri_loopback))
-    authenticator = Authenticator(directory, database, fetched, settings.issuer)
+    guesses, failures = Guesses(settings, database, metrics), Failures(database, "sign_in.failed")
+    authenticator = Authenticator(directory, database, fetched, guesses, settings.issuer)
     gate = BearerGate(reader, revocations)
     passwords = Passwords(settings, metrics)
-    failures = SignInFailures(database)
     # What goes on by itself.
     arrivals = Arrivals()
     drain = Drain(settings.drain_delay)
     janitor = Janitor(settings, database)
     keeper = Keeper(settings, database, revocations, store, keys)
-    gauges = Gauges(metrics, database, revocations, keys, passwords)
+    gauges = Gauges(metrics, database, revocations, keys, passwords, guesses)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -95,7 +96,8 @@ def build(settings: Settings, counts: Board) -> FastAPI:
             stack.push_async_callback(database.close)
             await database.open()
             await schema.require(database)
-            for part in (keys, directory, roles, revocations, arrivals, janitor, failures, keeper, gauges):
+            copied, counting = (keys, directory, roles), (failures, guesses, gauges)
+            for part in (*copied, revocations, arrivals, janitor, keeper, *counting):
                 stack.push_async_callback(part.stop)
                 await part.start()
             stack.callback(end_with_parent())
@@ -135,6 +137,7 @@ def build(settings: Settings, counts: Board) -> FastAPI:
         minter,
         reader,
         failures,
+        guesses,
         metrics,
     )
     judging = IntrospectionParts(settings, database, revocations, reader)
@@ -142,10 +145,10 @@ def build(settings: Settings, counts: Board) -> FastAPI:
         token_routes.routes(granting),
         introspection.routes(judging, directory, authenticator),
         feed.routes(settings.issuer, revocations, authenticator, gate),
-        account.routes(settings, database, revocations, passwords, gate),
-        joining.routes(settings, database, passwords),
+        account.routes(settings, database, revocations, passwords, guesses, gate),
+        joining.routes(settings, database, passwords, guesses),
         wellknown.routes(),
-        health.routes(database, revocations, keys, keeper, drain),
+        health.routes(database, revocations, guesses, keys, keeper, drain),
     ]
     if settings.metrics_token is not None:
         routers.append(monitoring.routes(Exposition(counts, settings.metrics_token)))

@@ -115,6 +115,17 @@ class Unavailable(Refusal):
         self.part = part
 
 
+class TooMany(Refusal):
+    """Too much has failed before this. It was not looked at, and nothing was counted."""
+
+    def __init__(self, *, retry_after: int) -> None:
+        super().__init__(
+            "too many tries have failed; send the request again after Retry-After seconds, not sooner",
+            status=429,
+            headers={"Retry-After": str(retry_after)},
+        )
+
+
 async def render(request: Request, error: Exception) -> Response:
     """Answer a refusal, an HTTPException of the framework, or a bug, in the shape the endpoint's standard asks for."""
     refusal = _refusal(error)
@@ -137,7 +148,7 @@ async def render(request: Request, error: Exception) -> Response:
         body: dict[str, object] = {"error": refusal.error, "error_description": refusal.description}
         media_type = "application/json"
     elif request.url.path in OAUTH_PATHS:
-        code: OAuthCode = "temporarily_unavailable" if refusal.status == 503 else "invalid_request"
+        code: OAuthCode = "temporarily_unavailable" if refusal.status in {429, 503} else "invalid_request"
         body = {
             "error": code if refusal.status != 500 else "server_error",
             "error_description": refusal.description,

@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 from service.database import Database
 from service.draining import Drain
 from service.errors import NO_STORE, Unavailable
+from service.guessing import Guesses
 from service.http import answer
 from service.keeping import Keeper
 from service.revocation import Revocations
@@ -48,7 +49,12 @@ class PostgresLook:
 
 
 def routes(
-    database: Database, revocations: Revocations, keys: KeyRingWatcher, keeper: Keeper, drain: Drain
+    database: Database,
+    revocations: Revocations,
+    guesses: Guesses,
+    keys: KeyRingWatcher,
+    keeper: Keeper,
+    drain: Drain,
 ) -> APIRouter:
     """Return /healthz and /readyz. Both are open: they tell no more than which part is down."""
     postgres = PostgresLook(database)
@@ -59,7 +65,7 @@ def routes(
     async def readyz(_: Request) -> Response:
         parts = {
             "postgres": await postgres.problem(),
-            "redis": revocations.problem,
+            "redis": revocations.problem or guesses.problem,
             "keys": _keys_problem(keys, keeper),
         }
         # Without Redis the service goes on, more slowly; it is told, and it is no reason to be taken out.

@@ -70,6 +70,18 @@ HASH_WAIT_SECONDS = Family(
 HASHES_SHED = Family(
     "sealwright_password_hashes_shed", "counter", "Sign-ins turned away because too many wait for a hash."
 )
+LIMITED = Family(
+    "sealwright_limited",
+    "counter",
+    "Requests refused with a 429, by what had failed too often.",
+    ("limit",),
+)
+COUNTED_SHARED = Family(
+    "sealwright_failures_shared",
+    "gauge",
+    "1 if failures are counted in Redis for all replicas, 0 if by this worker for itself.",
+    each_worker=True,
+)
 HASH_QUEUE = Family(
     "sealwright_password_hash_queue", "gauge", "Password hashes under way or waiting.", each_worker=True
 )
@@ -172,6 +184,7 @@ class Metrics:
         self.hash_seconds = seat.buckets(HASH_SECONDS)
         self.hash_wait_seconds = seat.buckets(HASH_WAIT_SECONDS)
         self.hashes_shed = seat.cell(HASHES_SHED)
+        self.limited = Cells(seat, LIMITED)
         self.pool_wait_seconds = seat.buckets(POOL_WAIT_SECONDS)
 
 

@@ -13,6 +13,7 @@ from service import metrics
 from service.background import Background
 from service.database import Database
 from service.errors import NO_STORE, BearerError, Unavailable
+from service.guessing import Guesses
 from service.http import authorization
 from service.metrics import Cells, Exposition
 from service.revocation import Revocations
@@ -39,16 +40,19 @@ class Gauges:
         revocations: Revocations,
         keys: KeyRingWatcher,
         passwords: Passwords,
+        guesses: Guesses,
     ) -> None:
         self._seat = counts.seat
         self._database = database
         self._revocations = revocations
         self._keys = keys
         self._passwords = passwords
+        self._guesses = guesses
         self._queue = self._seat.cell(metrics.HASH_QUEUE)
         self._pool = Cells(self._seat, metrics.POOL)
         self._pool_size = self._seat.cell(metrics.POOL_SIZE)
         self._trusted = self._seat.cell(metrics.REDIS_TRUSTED)
+        self._shared = self._seat.cell(metrics.COUNTED_SHARED)
         self._number = self._seat.cell(metrics.RECORD_NUMBER)
         self._lag = self._seat.cell(metrics.MARKER_LAG)
         self._entries = self._seat.cell(metrics.BLOCKLIST)
@@ -85,6 +89,7 @@ class Gauges:
         self._pool["idle",].set(idle)
         self._pool_size.set(self._database.size)
         self._trusted.set(self._revocations.problem is None)
+        self._shared.set(self._guesses.problem is None)
         self._number.set(self._revocations.number)
         lag = self._revocations.lag
         self._lag.set(math.nan if lag is None else lag)

@@ -80,6 +80,14 @@ def _of_forwarded(entry: str) -> str | None:
     return None
 
 
+def origin(text: str) -> str:
+    """Return whom an address is counted as: one of IPv6 as its /64, which is the least that a subscriber has."""
+    address = _address(text)
+    if isinstance(address, IPv6Address):
+        return str(IPv6Network((int(address) >> 64 << 64, 64)))
+    return text if address is None else str(address)
+
+
 def _address(text: str) -> Address | None:
     try:
         address = ip_address(text)

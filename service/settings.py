@@ -311,6 +311,34 @@ class Settings(BaseSettings):
     )
     password_min_length: int = Field(8, ge=1, le=128, description="The shortest password that can be set.")
 
+    guesses_per_account: int = Field(
+        5,
+        ge=0,
+        description="Wrong passwords for an account from one address before each further try has to wait, longer each "
+        "time; 0: no limit.",
+    )
+    guesses_per_address: int = Field(
+        100,
+        ge=0,
+        description="Wrong passwords from one address in an hour, whatever the accounts, before further tries have to "
+        "wait; the same for failed client authentications. 0: no limit.",
+    )
+    guesses_per_client: int = Field(
+        20,
+        ge=0,
+        description="Failed authentications as one client from one address in an hour before further ones have to "
+        "wait; a right secret never has to. 0: no limit.",
+    )
+    guess_longest_wait: Duration = Field(
+        timedelta(minutes=15),
+        description="The longest of these waits: the first is a second, each further failure doubles it.",
+    )
+    registrations_per_address: int = Field(
+        20,
+        ge=0,
+        description="Registrations from one address in an hour before further ones have to wait; 0: no limit.",
+    )
+
     registration: Literal["off", "open"] = Field(
         "off", description="`open`: anybody may make themselves a user, at POST /users."
     )
@@ -473,6 +501,7 @@ _NEVER_ZERO = (
     "request_deadline",
     "database_timeout",
     "redis_timeout",
+    "guess_longest_wait",
     "watch_interval",
     "catalog_max_age",
     "password_wait",

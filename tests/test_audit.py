@@ -15,7 +15,7 @@ import pytest
 
 from service import embedded, migrating
 from service.audit import failures
-from service.audit.failures import Failure, SignInFailures
+from service.audit.failures import Failure, Failures
 from service.audit.reading import Filter, Follower, last
 from service.database import Connection, Database, Row
 from service.errors import Unavailable
@@ -135,7 +135,7 @@ def test_an_unknown_event_or_length_of_time_is_refused(command: Command) -> None
 
 
 async def test_a_flood_of_failed_sign_ins_is_told_by_few_rows(database: Database) -> None:
-    counted = SignInFailures(database)
+    counted = Failures(database, "sign_in.failed")
     user_id = uuid4()
     for _ in range(50):
         counted.note(Failure("wrong password", user_id, "demo-app", "192.0.2.1"))
@@ -158,7 +158,7 @@ async def reading_all(db: Connection) -> list[Row]:
 
 
 async def test_failed_sign_ins_are_counted_through_an_outage(database: Database) -> None:
-    counted = SignInFailures(database)
+    counted = Failures(database, "sign_in.failed")
     counted.note(Failure("unknown user", None, "demo-app", None))
     await database.close()
     with pytest.raises(Unavailable):

@@ -12,6 +12,7 @@ from service.account.registration import Refused, check_sign_up, sign_up
 from service.clients.rules import NotAllowed
 from service.database import Database
 from service.errors import Problem, Unavailable
+from service.guessing import Guesses
 from service.http import answer, caller_address, read_json
 from service.routing import PlainRoute
 from service.settings import Settings
@@ -19,11 +20,11 @@ from service.users.passwords import Passwords, WeakPassword
 from service.users.store import normalised
 
 
-def routes(settings: Settings, database: Database, passwords: Passwords) -> APIRouter:
+def routes(settings: Settings, database: Database, passwords: Passwords, guesses: Guesses) -> APIRouter:
     """Return the endpoint; nothing at all where registration is off."""
     router = APIRouter(route_class=PlainRoute, tags=["account"])
     if settings.registration == "open":
-        router.post("/users", **REGISTER)(Joining(settings, database, passwords).register)
+        router.post("/users", **REGISTER)(Joining(settings, database, passwords, guesses).register)
     return router
 
 
@@ -34,6 +35,7 @@ class Joining:
     settings: Settings
     database: Database
     passwords: Passwords
+    guesses: Guesses
 
     async def register(self, request: Request) -> Response:
         """Add a user."""
@@ -46,11 +48,13 @@ class Joining:
         except WeakPassword as error:
             raise Problem(str(error), status=400) from None
         self.passwords.require_room()
-        async with self.database.connect() as db:
-            refused = await check_sign_up(db, username, email)
-        joined = refused or await self._add(
-            username, email, await self.passwords.hash(password), caller_address(request)
-        )
+        address = caller_address(request)
+        async with self.guesses.registration(address) as guess:
+            async with self.database.connect() as db:
+                refused = await check_sign_up(db, username, email)
+            joined = refused or await self._add(username, email, await self.passwords.hash(password), address)
+            # A name that is taken counts too: nobody asks for many to learn who is here.
+            await guess.failed()
         if isinstance(joined, Refused):
             raise Problem(joined.words, status=409 if joined.why == "taken" else 400)
         member = {"username": normalised(username), "email": email and normalised(email)}

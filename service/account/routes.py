@@ -20,6 +20,7 @@ from service.account.documentation import (
 )
 from service.database import Database, Row
 from service.errors import BearerError, Problem
+from service.guessing import Guesses
 from service.http import answer, caller_address, nothing, read_json
 from service.revocation import Revocations
 from service.routing import PlainRoute
@@ -32,10 +33,15 @@ from service.users.store import User
 
 
 def routes(
-    settings: Settings, database: Database, revocations: Revocations, passwords: Passwords, gate: BearerGate
+    settings: Settings,
+    database: Database,
+    revocations: Revocations,
+    passwords: Passwords,
+    guesses: Guesses,
+    gate: BearerGate,
 ) -> APIRouter:
     """Return the account's endpoints."""
-    account = Account(settings, database, revocations, passwords, gate)
+    account = Account(settings, database, revocations, passwords, guesses, gate)
     router = APIRouter(route_class=PlainRoute, tags=["account"])
     router.get("/me", **ME)(account.me)
     if settings.self_deletion == "on":
@@ -56,6 +62,7 @@ class Account:
     database: Database
     revocations: Revocations
     passwords: Passwords
+    guesses: Guesses
     gate: BearerGate
 
     async def me(self, request: Request) -> Response:
@@ -86,7 +93,7 @@ class Account:
             self.passwords.check_new(new)
         except WeakPassword as error:
             raise Problem(str(error), status=400) from None
-        user = await self._proved(bearer, present)
+        user = await self._proved(bearer, present, caller_address(request))
         ended = await change.change_password(
             self.revocations,
             user,
@@ -105,7 +112,7 @@ class Account:
         present = (await read_json(request)).get("current_password")
         if present is None:
             raise Problem("the member current_password is needed", status=400)
-        user = await self._proved(bearer, present)
+        user = await self._proved(bearer, present, caller_address(request))
         deleted = await change.delete_user(
             self.revocations,
             user.id,
@@ -164,11 +171,14 @@ class Account:
         )
         return nothing()
 
-    async def _proved(self, bearer: Bearer, password: str) -> User:
-        user = await _user(self.database, bearer.user_id)
-        right, _ = await self.passwords.verify(password, user.password_hash)
-        if not right:
-            raise Problem("current_password is wrong", status=403, detail=f"user {user.id}")
+    async def _proved(self, bearer: Bearer, password: str, address: str | None) -> User:
+        async with self.guesses.present_password(bearer.session_id, address) as guess:
+            user = await _user(self.database, bearer.user_id)
+            right, _ = await self.passwords.verify(password, user.password_hash)
+            if not right:
+                await guess.failed(user_id=user.id, client_id=bearer.claims.client_id)
+                raise Problem("current_password is wrong", status=403, detail=f"user {user.id}")
+            await guess.succeeded()
         return user
 
 

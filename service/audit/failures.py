@@ -1,4 +1,4 @@
-"""Failed sign-ins: told soon, by few rows, however many there are.
+"""What anybody can bring about, such as failed sign-ins: told soon, by few rows, however often it happens.
 
 Anybody can fail to sign in as fast as the network allows. Each worker therefore counts, and every few seconds
 tells what it counted: a row for each user and origin, and beyond `MOST` of these one row for all the rest.
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
-from service.audit.recording import record
+from service.audit.recording import Event, record
 from service.background import Background
 from service.database import Database
 from service.errors import Unavailable
@@ -20,33 +20,34 @@ log = logging.getLogger("sealwright")
 INTERVAL = 10.0
 """Seconds for which failures are counted before they are told; a worker that is killed loses these."""
 MOST = 8
-"""Rows of one interval, and one for the rest: at most 3,240 rows an hour and worker."""
+"""Rows of one interval, and one for the rest: at most 3,240 rows an hour, worker and event."""
 
 Why = Literal["unknown user", "wrong password", "disabled user"]
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A sign-in that failed. The name that was typed is not kept: it may be a password."""
+    """What failed. The name that was typed is not kept: it may be a password."""
 
-    why: Why
+    why: str
     user_id: UUID | None
-    client_id: str
+    client_id: str | None
     address: str | None
 
 
-class SignInFailures:
-    """One worker's count."""
+class Failures:
+    """One worker's count of one kind of event."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, event: Event) -> None:
         self._database = database
+        self._event: Event = event
         self._counted: dict[Failure, int] = {}
         self._rest = 0
         self._background = Background()
 
     async def start(self) -> None:
         """Begin to tell in the background."""
-        self._background.start(self._work(), "failed sign-ins")
+        self._background.start(self._work(), self._event)
 
     async def stop(self) -> None:
         """Tell what is left, if Postgres is there."""
@@ -73,7 +74,7 @@ class SignInFailures:
             for failure, times in counted:
                 await record(
                     db,
-                    "sign_in.failed",
+                    self._event,
                     user_id=failure.user_id,
                     client_id=failure.client_id,
                     address=failure.address,
@@ -81,7 +82,7 @@ class SignInFailures:
                     times=times,
                 )
             if rest:
-                await record(db, "sign_in.failed", detail="others, too many to tell apart", times=rest)
+                await record(db, self._event, detail="others, too many to tell apart", times=rest)
         for failure, times in counted:
             if times == self._counted[failure]:
                 del self._counted[failure]
@@ -98,6 +99,6 @@ class SignInFailures:
         try:
             await self.tell()
         except Unavailable as error:
-            log.debug("failed sign-ins are told later: %s", error.detail)
+            log.debug("%s is told later: %s", self._event, error.detail)
         except Exception:
-            log.exception("failed sign-ins could not be told; trying again")
+            log.exception("%s could not be told; trying again", self._event)

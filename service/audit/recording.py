@@ -18,6 +18,7 @@ Event = Literal[
     "session.ended",
     "session.reuse",
     "sign_in.failed",
+    "limit.reached",
     "token.revoked",
     "user.added",
     "user.registered",

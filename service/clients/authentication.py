@@ -17,6 +17,7 @@ from service.clients.keys import ClientKeys
 from service.clients.tables import NO_SECRET
 from service.database import Database
 from service.errors import ASSERTION_REFUSED, CLIENT_UNPROVEN, OAuthError
+from service.guessing import Guesses
 from service.http import is_text
 
 _NOBODY = Client(
@@ -128,47 +129,69 @@ class Authenticator:
     """Says which client a request comes from."""
 
     def __init__(
-        self, directory: LiveCopy[Directory], database: Database, keys: ClientKeys, issuer: str
+        self,
+        directory: LiveCopy[Directory],
+        database: Database,
+        keys: ClientKeys,
+        guesses: Guesses,
+        issuer: str,
     ) -> None:
         self._directory = directory
         self._database = database
         self._keys = keys
+        self._guesses = guesses
         self._issuer = issuer
 
-    async def authenticate(self, credentials: Credentials | Unproven, *, for_tokens: bool = True) -> Client:
+    async def authenticate(
+        self, credentials: Credentials | Unproven, address: str | None, *, for_tokens: bool = True
+    ) -> Client:
         """Return the client that these credentials prove.
 
         A failure is looked at twice, the second time with a copy of the clients that is fresh from
-        Postgres: a client added or changed this very second is known.
+        Postgres: a client added or changed this very second is known. Before that second look it is counted: what
+        is right at once meets no limit, and no Redis.
 
         Raises:
             OAuthError: `invalid_client`, in the same words whatever was wrong.
+            TooMany: it was wrong, as too often before from this address.
             Unavailable: Postgres is away, and the copy proves nothing or, `for_tokens`, is too old, or an
                 assertion cannot be used up.
         """
         copy = self._directory.current if for_tokens else self._directory.last
         if isinstance(credentials, Unproven):
-            by_assertion = await self._by_assertion(copy, credentials)
+            by_assertion = await self._by_assertion(copy, credentials, address)
             logs.bind(client_id=by_assertion.id)
             return by_assertion
-        client = _proven(copy, credentials) or _proven(await self._directory.refresh(), credentials)
-        if client is None:
-            raise OAuthError(
-                "invalid_client",
-                CLIENT_UNPROVEN,
-                detail=f"client_id {credentials.client_id[:64]!r}",
-            )
+        client = _proven(copy, credentials) or await self._looked_at_again(credentials, address)
         logs.bind(client_id=client.id)
         return client
 
-    async def _by_assertion(self, copy: Directory, assertion: Unproven) -> Client:
+    async def _looked_at_again(self, credentials: Credentials, address: str | None) -> Client:
+        async with self._guesses.client(credentials.client_id, address) as guess:
+            directory = await self._directory.refresh()
+            client = _proven(directory, credentials)
+            if client is None:
+                await guess.failed(client_id=_known(directory, credentials.client_id))
+                raise OAuthError(
+                    "invalid_client",
+                    CLIENT_UNPROVEN,
+                    detail=f"client_id {credentials.client_id[:64]!r}",
+                )
+            await guess.succeeded()
+        return client
+
+    async def _by_assertion(self, copy: Directory, assertion: Unproven, address: str | None) -> Client:
         try:
-            try:
-                client, proof = await self._verified(copy, assertion)
-            except InvalidToken:
-                client, proof = await self._verified(await self._directory.refresh(), assertion)
-        except InvalidToken as error:
-            raise _refused(assertion, str(error)) from None
+            client, proof = await self._verified(copy, assertion)
+        except InvalidToken:
+            async with self._guesses.client(assertion.client_id, address) as guess:
+                directory = await self._directory.refresh()
+                try:
+                    client, proof = await self._verified(directory, assertion)
+                except InvalidToken as error:
+                    await guess.failed(client_id=_known(directory, assertion.client_id))
+                    raise _refused(assertion, str(error)) from None
+                await guess.succeeded()
         async with self._database.connect() as db:
             if not await assertions.use(db, proof):
                 raise _refused(assertion, "its jti was used before")
@@ -180,6 +203,10 @@ class Authenticator:
             raise InvalidToken("unknown_key", "no client of this name is enabled")
         keys = await self._keys.of(client, assertion.kid)
         return client, assertions.verify(assertion, keys, self._issuer, time.time())
+
+
+def _known(directory: Directory, client_id: str) -> str | None:
+    return client_id if client_id in directory.clients else None
 
 
 def _refused(assertion: Unproven, why: str) -> OAuthError:

@@ -4,11 +4,12 @@ import time
 from dataclasses import dataclass
 
 from service import logs
-from service.audit import SignInFailures
+from service.audit import Failures
 from service.catalog import LiveCopy
 from service.clients.authentication import Authenticator
 from service.clients.directory import Client, Directory
 from service.database import Database
+from service.guessing import Guesses
 from service.metrics import Metrics
 from service.revocation import Revocations
 from service.sessions.live import Live
@@ -31,7 +32,8 @@ class Parts:
     passwords: Passwords
     minter: Minter
     reader: TokenReader
-    failures: SignInFailures
+    failures: Failures
+    guesses: Guesses
     metrics: Metrics
 
 

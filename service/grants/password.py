@@ -55,22 +55,25 @@ async def grant(
 async def _authenticate(
     parts: Parts, client: Client, request: PasswordRequest, caller: Caller, gone: Gone
 ) -> User:
-    async with parts.database.connect() as db:
-        user = await store.by_name(db, request.username)
-    right, renewed = await parts.passwords.verify(
-        request.password, user.password_hash if user else None, gone
-    )
-    if user is None or not right or user.disabled:
-        why: Why = "unknown user" if user is None else "wrong password" if not right else "disabled user"
-        parts.failures.note(Failure(why, user.id if user else None, client.id, caller.address))
-        # One answer for an unknown user, a wrong password and a disabled user: who guesses learns nothing.
-        raise OAuthError(
-            "invalid_grant",
-            "the username or the password is wrong",
-            detail="no such user"
-            if user is None
-            else f"user {user.id}{' (disabled)' if user.disabled else ''}",
+    async with parts.guesses.sign_in(store.normalised(request.username), caller.address) as guess:
+        async with parts.database.connect() as db:
+            user = await store.by_name(db, request.username)
+        right, renewed = await parts.passwords.verify(
+            request.password, user.password_hash if user else None, gone
         )
+        if user is None or not right or user.disabled:
+            why: Why = "unknown user" if user is None else "wrong password" if not right else "disabled user"
+            parts.failures.note(Failure(why, user.id if user else None, client.id, caller.address))
+            await guess.failed(user_id=user.id if user else None, client_id=client.id)
+            # One answer for an unknown user, a wrong password and a disabled user: who guesses learns nothing.
+            raise OAuthError(
+                "invalid_grant",
+                "the username or the password is wrong",
+                detail="no such user"
+                if user is None
+                else f"user {user.id}{' (disabled)' if user.disabled else ''}",
+            )
+        await guess.succeeded()
     if renewed is not None and user.password_hash is not None:
         async with parts.database.connect() as db:
             await store.rehash(db, user.id, old=user.password_hash, renewed=renewed)

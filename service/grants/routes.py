@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from service.clients.authentication import Credentials, presented, required
 from service.clients.directory import Client
-from service.errors import OAuthError, Unavailable
+from service.errors import OAuthError, TooMany, Unavailable
 from service.grants import client_credentials, password, refresh_token
 from service.grants.answer import Caller, Parts
 from service.grants.documentation import REFRESH, TOKEN
@@ -68,6 +68,9 @@ async def _counted(
     except Unavailable:
         outcome = "unavailable"
         raise
+    except TooMany:
+        outcome = "limited"
+        raise
     else:
         return answered
     finally:
@@ -83,7 +86,9 @@ async def _grant(parts: Parts, request: Request, parameters: Parameters, asked: 
             # A public client is known by the token that it presents: its signature names the client.
             token = refresh_token.verify(parts, asked)
             credentials = Credentials(token.client_id, None)
-        client = _allowed(await parts.authenticator.authenticate(credentials), asked.grant_type)
+        client = _allowed(
+            await parts.authenticator.authenticate(credentials, caller.address), asked.grant_type
+        )
         token = token or refresh_token.verify(parts, asked)
         return answer(
             await refresh_token.grant(parts, client, token, asked, caller, partial(hung_up, request))
@@ -91,7 +96,7 @@ async def _grant(parts: Parts, request: Request, parameters: Parameters, asked: 
     if isinstance(asked, PasswordRequest):
         # Before anything is done for it: a client's assertion, for one, counts once.
         parts.passwords.require_room()
-    client = await parts.authenticator.authenticate(required(credentials))
+    client = await parts.authenticator.authenticate(required(credentials), caller.address)
     match asked:
         case PasswordRequest():
             signed_in = await password.grant(

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from service.clients.authentication import Authenticator, presented, required
 from service.clients.directory import READ_REVOCATIONS
 from service.errors import BearerError, OAuthError, Problem
-from service.http import accepts_gzip, authorization, gone, matches
+from service.http import accepts_gzip, authorization, caller_address, gone, matches
 from service.introspection.documentation import REVOCATIONS
 from service.revocation import Revocations
 from service.revocation.feed import Cursor, Feed, Told
@@ -63,7 +63,9 @@ def routes(
         if header[:7].lower() == "bearer ":
             await gate.admit(request, READ_REVOCATIONS)
             return
-        client = await authenticator.authenticate(required(presented(header, {})), for_tokens=False)
+        client = await authenticator.authenticate(
+            required(presented(header, {})), caller_address(request), for_tokens=False
+        )
         if not client.confidential:
             raise OAuthError("invalid_client", "the feed takes a confidential client")
 

@@ -34,7 +34,9 @@ def routes(parts: Parts, directory: LiveCopy[Directory], authenticator: Authenti
 
     async def _client(request: Request, parameters: Parameters, *, for_tokens: bool = True) -> Client:
         credentials = presented(authorization(request), parameters.one)
-        return await authenticator.authenticate(required(credentials), for_tokens=for_tokens)
+        return await authenticator.authenticate(
+            required(credentials), caller_address(request), for_tokens=for_tokens
+        )
 
     router = APIRouter(route_class=PlainRoute, tags=["tokens"])
     router.post("/introspect", **INTROSPECT)(introspect_token)

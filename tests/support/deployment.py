@@ -36,6 +36,17 @@ FAST_HASHES = {
     "SEALWRIGHT_PASSWORD_PARALLELISM": "1",
 }
 
+GENEROUS = {
+    f"SEALWRIGHT_{name}": "1000000"
+    for name in (
+        "GUESSES_PER_ACCOUNT",
+        "GUESSES_PER_ADDRESS",
+        "GUESSES_PER_CLIENT",
+        "REGISTRATIONS_PER_ADDRESS",
+    )
+}
+"""All tests come from one address. Limits that nobody reaches: counted as any others."""
+
 PRESSED = {
     "signing_algorithm": "ES256",
     "key_watch_interval": "0.05",
@@ -88,6 +99,7 @@ class Deployment:
             "SEALWRIGHT_REDIS_NAMESPACE": self.namespace,
             "SEALWRIGHT_KEYS_DIR": str(self.keys_dir),
             **FAST_HASHES,
+            **GENEROUS,
             **self.extra,
         }
 
