@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq install --root-user-
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: run demo test test-keys test-compose bench-verify bench-revoke check lint format lock clean help setup
+.PHONY: run demo test test-keys test-compose bench bench-compare bench-verify bench-revoke check lint format lock clean help setup
 
 run: setup ## Run Sealwright with its own PostgreSQL and Redis (PORT=8000)
 	@exec $(BIN)/sealwright dev --port $(PORT) --stop-with-parent
@@ -27,6 +27,12 @@ test-keys: setup ## Rotate keys every second for a minute, in either store, and 
 
 test-compose: setup ## Bring the stack up on a Docker engine, in three replicas, and kill one
 	@TEST_DATABASE_URL=the-stack TEST_REDIS_URL=the-stack $(BIN)/pytest tests/compose.py -s $(ARGS)
+
+bench: setup ## What each operation costs, beside what it cannot do without (ARGS=--record keeps the result); 4 minutes
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-compare: setup ## Fail if anything costs over 15 % more, so measured, than in the result that is kept
+	@$(BIN)/python -m benchmarks --compare $(ARGS)
 
 bench-verify: setup ## What verifying costs a resource service, and a thousand key rotations without a refusal
 	@$(BIN)/python benchmarks/verify.py

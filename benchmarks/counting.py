@@ -1,0 +1,51 @@
+"""How many statements and Redis calls a request takes, counted where they arrive."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from redis import Redis
+
+from benchmarks.driving import Measured
+from benchmarks.measuring import Bench
+from benchmarks.meters import CALLS, STATEMENTS, Meter, Reading, asked
+from benchmarks.operations import OPERATIONS
+from benchmarks.stack import Stack
+from tests.support.deployment import on_server
+
+IDLE = 2.0
+"""Seconds that the service is watched while nobody asks: it looks at Postgres and Redis by itself, too."""
+
+
+def counts(bench: Bench) -> dict[str, dict[str, float]]:
+    """Return what each operation takes, less what the service does by itself, to one decimal."""
+    with _counted(bench.stack) as meter:
+        before = meter()
+        time.sleep(IDLE)
+        idle = {what: (count - before.get(what, 0)) / IDLE for what, count in meter().items()}
+        return {
+            operation.name: _kinds(bench.run(operation, meter, bench.seconds * operation.weight), idle)
+            for operation in OPERATIONS
+        }
+
+
+def _kinds(done: Measured, idle: Reading) -> dict[str, float]:
+    by_itself = done.seconds / done.answers
+    each = {what: max(0.0, value - idle.get(what, 0) * by_itself) for what, value in done.each.items()}
+    return {
+        kind: round(sum(value for what, value in each.items() if what.startswith(kind)), 1)
+        for kind in (STATEMENTS, CALLS)
+    }
+
+
+@contextmanager
+def _counted(stack: Stack) -> Iterator[Meter]:
+    url = stack.servers.database_url
+    with Redis.from_url(stack.servers.redis_url) as redis:
+        on_server(url, "ALTER SYSTEM SET log_statement = 'all'")
+        on_server(url, "SELECT pg_reload_conf()")
+        try:
+            yield asked(stack.folder / "data" / "postgres.log", redis)
+        finally:
+            on_server(url, "ALTER SYSTEM RESET log_statement")
+            on_server(url, "SELECT pg_reload_conf()")

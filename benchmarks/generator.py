@@ -1,0 +1,306 @@
+"""The load: callers that each send their next request as soon as they have their answer.
+
+A program of its own, `python -m benchmarks.generator`, with a job as JSON on stdin. It prints START when it has
+warmed up, STOP when it is done, then what it saw as JSON. Blocking sockets and epoll: some 20 µs of CPU an answer,
+and no event loop between the clock and the wire.
+"""
+
+import json
+import re
+import selectors
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+from urllib.parse import quote
+
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_SUCCESSOR = re.compile(rb'"refresh_token": *"([^"]+)"')
+_WAIT = 0.01
+"""Seconds that the clock is not looked at while nothing comes."""
+
+WARM_UP = 0.4
+"""Seconds before anything is counted."""
+
+Caller = int
+"""Which of the connections."""
+
+
+def get(path: str) -> bytes:
+    """Return a request."""
+    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n\r\n".encode()
+
+
+def post(path: str, form: str) -> bytes:
+    """Return a request with an encoded form."""
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n"
+    kind = f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(form)}\r\n"
+    return f"{head}{kind}\r\n{form}".encode()
+
+
+class Plan(Protocol):
+    """What is sent."""
+
+    @property
+    def left(self) -> list[str]:
+        """The tokens that are good when all is over."""
+
+    def request(self, caller: Caller) -> bytes:
+        """Return what this caller sends now."""
+
+    def answered(self, caller: Caller, body: bytes | None) -> Iterable[Caller]:
+        """Take an answer, None unless it was a 200; return who sends next."""
+
+
+class Repetition:
+    """Every caller sends the same again and again."""
+
+    left: list[str] = []  # noqa: RUF012  # never changed
+
+    def __init__(self, request: bytes) -> None:
+        self._request = request
+
+    def request(self, _: Caller) -> bytes:
+        """Return it."""
+        return self._request
+
+    def answered(self, caller: Caller, _: bytes | None) -> Iterable[Caller]:
+        """Go on."""
+        return (caller,)
+
+
+class Rotation:
+    """Each caller exchanges a token of its own; whose turn it is, its successor waits behind all others."""
+
+    def __init__(self, path: str, tokens: Iterable[str]) -> None:
+        self._path = path
+        self._tokens = deque(tokens)
+        self._taken: dict[Caller, str] = {}
+
+    @property
+    def left(self) -> list[str]:
+        """The live ones."""
+        return list(self._tokens)
+
+    def request(self, caller: Caller) -> bytes:
+        """Return the exchange of the next token."""
+        token = self._taken[caller] = self._tokens.popleft()
+        return exchange(self._path, token)
+
+    def answered(self, caller: Caller, body: bytes | None) -> Iterable[Caller]:
+        """Keep the successor; after anything but a 200, the token, which may be sent again."""
+        token = self._taken.pop(caller)
+        self._tokens.append(token if body is None else successor(body))
+        return (caller,)
+
+
+class Crowd:
+    """All callers present one token at the same moment, wait until each has its answer, and go on to the next."""
+
+    def __init__(self, path: str, tokens: Iterable[str], callers: int) -> None:
+        self._path = path
+        self._tokens = deque(tokens)
+        self._callers = callers
+        self._seen: list[str] = []
+        self._waiting = 0
+
+    @property
+    def left(self) -> list[str]:
+        """The live ones."""
+        return list(self._tokens)
+
+    def request(self, _: Caller) -> bytes:
+        """Return the exchange of the token that it is about."""
+        return exchange(self._path, self._tokens[0])
+
+    def answered(self, _: Caller, body: bytes | None) -> Iterable[Caller]:
+        """Wait for the others; all must have been given the same."""
+        self._waiting += 1
+        if body is not None:
+            self._seen.append(successor(body))
+        if self._waiting < self._callers:
+            return ()
+        if len(set(self._seen)) > 1:
+            raise SystemExit(f"one token, {len(set(self._seen))} successors")
+        token = self._tokens.popleft()
+        self._tokens.append(self._seen[0] if self._seen else token)
+        self._seen.clear()
+        self._waiting = 0
+        return range(self._callers)
+
+
+def exchange(path: str, token: str) -> bytes:
+    """Return the request that rotates a token."""
+    return post(path, f"refresh_token={quote(token)}")
+
+
+def successor(body: bytes) -> str:
+    """Return the refresh token of an answer."""
+    found = _SUCCESSOR.search(body)
+    if found is None:
+        raise SystemExit("a 200 without a refresh token")
+    return found[1].decode()
+
+
+@dataclass
+class Connection:
+    """One caller's."""
+
+    caller: Caller
+    socket: socket.socket
+    sent_at: float = 0.0
+    received: bytes = b""
+
+    def send(self, request: bytes) -> None:
+        """Send, and look at the clock."""
+        self.sent_at = time.perf_counter()
+        self.socket.sendall(request)
+
+    def receive(self) -> tuple[int, bytes] | None:
+        """Return the answer's status and body, once it is whole."""
+        read = self.socket.recv(65536)
+        if not read:
+            raise SystemExit(f"the service hung up: {self.received[:200]!r}")
+        self.received += read
+        head, whole, body = self.received.partition(b"\r\n\r\n")
+        if not whole:
+            return None
+        length = _LENGTH.search(head)
+        if length is None:
+            raise SystemExit(f"an answer without a length: {head!r}")
+        if len(body) < int(length[1]):
+            return None
+        self.received = b""
+        return int(head[9:12]), body
+
+
+@dataclass
+class Seen:
+    """What came back while it was counted."""
+
+    milliseconds: list[float] = field(default_factory=list)
+    errors: int = 0
+    first_error: str = ""
+
+    def add(self, status: int, body: bytes, seconds: float) -> None:
+        """Count an answer."""
+        if status == 200:
+            self.milliseconds.append(seconds * 1000)
+        else:
+            self.errors += 1
+            self.first_error = self.first_error or f"{status} {body[:300].decode(errors='replace')}"
+
+    @property
+    def answers(self) -> int:
+        """How many."""
+        return len(self.milliseconds) + self.errors
+
+
+class Load:
+    """The callers at work, on one thread."""
+
+    def __init__(self, address: tuple[str, int], callers: int, plan: Plan) -> None:
+        self._address = address
+        self._callers = callers
+        self._plan = plan
+        self._connections: list[Connection] = []
+        self._selector = selectors.DefaultSelector()
+        self._under_way = 0
+        self._ending = False
+        self.seen = Seen()
+
+    def run(self, seconds: float, at_most: int) -> float:
+        """Warm up, then count for so long, or until so many answers have come; return how long it was."""
+        began = time.perf_counter()
+        # One after the other: a worker that is idle takes the next connection, so they share them evenly.
+        for caller in range(self._callers):
+            self._dial(caller)
+            self._work(until=began + WARM_UP / 2 * (caller + 1) / self._callers)
+        self._work(until=began + WARM_UP)
+        self.seen = Seen()
+        say("START")
+        counted_from = time.perf_counter()
+        self._work(until=counted_from + seconds, at_most=at_most)
+        took = time.perf_counter() - counted_from
+        say("STOP")
+        self._ending = True
+        while self._under_way:
+            self._turn()
+        return took
+
+    def _dial(self, caller: Caller) -> None:
+        connection = Connection(caller, socket.create_connection(self._address, timeout=60))
+        connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._selector.register(connection.socket, selectors.EVENT_READ, connection)
+        self._connections.append(connection)
+        self._send(caller)
+
+    def _work(self, until: float, at_most: int = sys.maxsize) -> None:
+        while time.perf_counter() < until and self.seen.answers < at_most:
+            self._turn()
+
+    def _turn(self) -> None:
+        for key, _ in self._selector.select(_WAIT):
+            connection: Connection = key.data
+            answer = connection.receive()
+            if answer is None:
+                continue
+            status, body = answer
+            if not self._ending:
+                self.seen.add(status, body, time.perf_counter() - connection.sent_at)
+            self._under_way -= 1
+            for caller in self._plan.answered(connection.caller, body if status == 200 else None):
+                if not self._ending:
+                    self._send(caller)
+
+    def _send(self, caller: Caller) -> None:
+        self._under_way += 1
+        self._connections[caller].send(self._plan.request(caller))
+
+
+def say(word: str) -> None:
+    """Tell whoever started this."""
+    sys.stdout.write(f"{word}\n")
+    sys.stdout.flush()
+
+
+def plan_of(job: dict[str, str], tokens: list[str], callers: int) -> Plan:
+    """Return what a job asks for."""
+    match job["plan"]:
+        case "rotation":
+            return Rotation(job["path"], tokens)
+        case "crowd":
+            return Crowd(job["path"], tokens, callers)
+        case _:
+            return Repetition(job["request"].encode())
+
+
+def main() -> None:
+    """Do the job on stdin."""
+    job = json.load(sys.stdin)
+    plan = plan_of(job["what"], job["tokens"], job["callers"])
+    load = Load(("127.0.0.1", job["port"]), job["callers"], plan)
+    seconds = load.run(job["seconds"], job["at_most"])
+    milliseconds = sorted(load.seen.milliseconds)
+
+    def percentile(share: float) -> float:
+        return milliseconds[int((len(milliseconds) - 1) * share)] if milliseconds else 0.0
+
+    result = {
+        "seconds": seconds,
+        "answers": load.seen.answers,
+        "p50": percentile(0.5),
+        "p99": percentile(0.99),
+        "most": percentile(1),
+        "errors": load.seen.errors,
+        "first_error": load.seen.first_error,
+        "tokens": plan.left,
+    }
+    say(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""What is read before and after: the CPU of processes, the statements of Postgres, the calls of Redis."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from redis import Redis
+
+Reading = Mapping[str, float]
+Meter = Callable[[], Reading]
+
+TICK = 1000 / os.sysconf("SC_CLK_TCK")
+"""Milliseconds: the kernel tells no less."""
+
+_STATEMENT = re.compile(r"LOG:  (?:execute [^:]*|statement): (.*(?:\n\t.*)*)")
+_OURS = ("cmdstat_info", "cmdstat_auth", "cmdstat_hello", "cmdstat_client")
+"""Commands that make or look at a connection."""
+
+STATEMENTS, CALLS = "Postgres statements", "Redis calls"
+
+
+def cpu(**roots: int) -> Meter:
+    """Read the milliseconds of CPU that each of these processes has used so far, its descendants included."""
+
+    def read() -> Reading:
+        parents, used = _processes()
+        return {
+            name: sum(used.get(pid, 0.0) for pid in _family(root, parents)) for name, root in roots.items()
+        }
+
+    return read
+
+
+def family(root: int) -> list[int]:
+    """Return a process and its descendants."""
+    return _family(root, _processes()[0])
+
+
+def resident(pid: int) -> float:
+    """Return the MB of memory that a process has in use."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) * 1024 / 1e6
+
+
+def asked(log: Path, redis: "Redis") -> Meter:
+    """Count the statements in Postgres's log, by their text, and the commands of Redis, by their name."""
+
+    def read() -> Reading:
+        statements = Counter(f"{STATEMENTS}: {text}" for text in _STATEMENT.findall(log.read_text()))
+        commands = redis.info("commandstats").items()
+        return statements + Counter(
+            {f"{CALLS}: {name}": seen["calls"] for name, seen in commands if name not in _OURS}
+        )
+
+    return read
+
+
+def _processes() -> tuple[dict[int, int], dict[int, float]]:
+    """Return each process's parent, and the CPU that it and those of its children that are gone have used."""
+    parents, used = {}, {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            stat = (entry / "stat").read_text()
+        except OSError:
+            continue  # gone meanwhile
+        fields = stat.rpartition(")")[2].split()
+        parents[int(entry.name)] = int(fields[1])
+        used[int(entry.name)] = sum(map(int, fields[11:15])) * TICK  # proc_pid_stat(5): 14 to 17
+    return parents, used
+
+
+def _family(root: int, parents: Mapping[int, int]) -> list[int]:
+    found = [root]
+    for pid in found:  # it grows meanwhile
+        found += [child for child, parent in parents.items() if parent == pid]
+    return found

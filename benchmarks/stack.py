@@ -1,0 +1,79 @@
+"""The stack that is measured: PostgreSQL and Redis as development has them, and the service as production has it."""
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+
+from benchmarks.meters import Meter, cpu, family
+from service import embedded
+from service.settings import Settings
+from tests.support.client import Api
+from tests.support.deployment import Deployment, Server, free_port, new_database
+
+WORKERS = 2
+_HASHES = ("password_memory_kib", "password_iterations", "password_parallelism")
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What the service stands on."""
+
+    deployment: Deployment
+    servers: embedded.Servers
+    folder: Path
+
+    @contextmanager
+    def serving(self) -> Iterator["Stack"]:
+        """Run the service, with two workers."""
+        with self.deployment.serving(workers=WORKERS) as server:
+            yield Stack(self.deployment, self.servers, self.folder, server)
+
+
+@dataclass(frozen=True)
+class Stack(Ground):
+    """Everything that runs."""
+
+    server: Server
+
+    @property
+    def port(self) -> int:
+        """Where the service listens."""
+        return int(self.server.url.rpartition(":")[2])
+
+    @property
+    def cpu(self) -> Meter:
+        """The CPU of the three."""
+        pids = self.servers.pids
+        return cpu(service=self.server.process.pid, postgres=pids["postgres"], redis=pids["redis"])
+
+    @property
+    def workers(self) -> list[int]:
+        """The processes that answer."""
+        return [pid for pid in family(self.server.process.pid) if pid != self.server.process.pid]
+
+    def sign_in(self, count: int) -> list[str]:
+        """Sign in so many times; return the refresh tokens."""
+        with httpx2.Client(base_url=self.server.url, timeout=60) as client:
+            return [Api(client).sign_in().refresh for _ in range(count)]
+
+
+@contextmanager
+def prepared(settings: Mapping[str, str], *, hashes: bool = True) -> Iterator["Ground"]:
+    """Start the servers and prepare a deployment with the settings of production, but for those that are given.
+
+    `hashes=False`: passwords are hashed in next to no time, for what signs in often and measures something else.
+    """
+    with tempfile.TemporaryDirectory(prefix="sealwright-bench-") as made:
+        folder = Path(made)
+        with embedded.start(folder / "data") as servers:
+            database = new_database(servers.database_url)
+            new = Deployment(database, servers.redis_url, folder, "https://auth.example.com")
+            if hashes:
+                new = new.having(**{name: str(Settings.model_fields[name].default) for name in _HASHES})
+            new.prepare()
+            production = {"environment": "production", "metrics_port": str(free_port())}
+            yield Ground(new.having(**production, **settings), servers, folder)
