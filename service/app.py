@@ -106,26 +106,6 @@ def build(settings: Settings, counts: Board) -> FastAPI:
 
     access = AccessLog(settings.log_rendering, sys.stderr) if settings.access_log else None
 
-    def outermost(inner: ASGIApp) -> ASGIApp:
-        answering = WellKnown(inner, settings=settings, keys=keys, drain=drain)
-        return Observed(spans.around(answering) if spans else answering, metrics, access)
-
-    app = DocumentedApp(
-        outermost=outermost,
-        title="Sealwright",
-        summary="Issues, rotates, revokes and publishes tokens.",
-        lifespan=lifespan,
-        docs_url="/docs" if settings.development else None,
-        redoc_url=None,
-        # Ours are `spans`, and `metrics`; FastAPI's would ask the environment about them at each request.
-        telemetry={"tracing": False, "metrics": False, "logs": False},
-        # A redirect would go to whatever Host the request named, with the secrets in its body.
-        redirect_slashes=False,
-        openapi_url="/openapi.json" if settings.development else None,
-        exception_handlers=dict.fromkeys(
-            (errors.Refusal, HTTPException, ClientDisconnect, Exception), errors.render
-        ),
-    )
     granting = grants.Parts(
         settings,
         database,
@@ -152,9 +132,29 @@ def build(settings: Settings, counts: Board) -> FastAPI:
     ]
     if settings.metrics_token is not None:
         routers.append(monitoring.routes(Exposition(counts, settings.metrics_token)))
+
+    def entrance(framework: ASGIApp) -> ASGIApp:
+        straight = Straight(framework, routers=routers)
+        front = Front(straight, settings=settings, arrivals=arrivals, allowed=Cors(directory))
+        answering = WellKnown(front, settings=settings, keys=keys, drain=drain)
+        return Observed(spans.around(answering) if spans else answering, metrics, access)
+
+    app = DocumentedApp(
+        entrance=entrance,
+        title="Sealwright",
+        summary="Issues, rotates, revokes and publishes tokens.",
+        lifespan=lifespan,
+        docs_url="/docs" if settings.development else None,
+        redoc_url=None,
+        # Ours are `spans`, and `metrics`; FastAPI's would ask the environment about them at each request.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+        # A redirect would go to whatever Host the request named, with the secrets in its body.
+        redirect_slashes=False,
+        openapi_url="/openapi.json" if settings.development else None,
+        exception_handlers=dict.fromkeys(
+            (errors.Refusal, HTTPException, ClientDisconnect, Exception), errors.render
+        ),
+    )
     for router in routers:
         app.include_router(router)
-    # The last one added is the first that a request meets.
-    app.add_middleware(Straight, routers=routers)
-    app.add_middleware(Front, settings=settings, arrivals=arrivals, allowed=Cors(directory))
     return app

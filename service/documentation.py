@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastapi import FastAPI
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import CLIENT_UNPROVEN
 
@@ -68,16 +68,19 @@ SECURITY_SCHEMES = {
 class DocumentedApp(FastAPI):
     """FastAPI, whose OpenAPI page also says what the security schemes are: our routes authenticate by themselves.
 
-    `outermost` is put around all that answers; a middleware of Starlette's would not see a bug's 500.
+    A request meets what `entrance` puts around the framework before the framework itself.
     """
 
-    def __init__(self, *, outermost: Callable[[ASGIApp], ASGIApp], **options: Any) -> None:
+    def __init__(self, *, entrance: Callable[[ASGIApp], ASGIApp], **options: Any) -> None:
         super().__init__(**options)
-        self._outermost = outermost
+        self._entrance = entrance(super().__call__)
 
-    def build_middleware_stack(self) -> ASGIApp:
-        """Return what answers, from the outside in."""
-        return self._outermost(super().build_middleware_stack())
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request; the lifespan is the framework's."""
+        if scope["type"] == "http":
+            await self._entrance(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI page."""

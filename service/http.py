@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 from starlette.types import Scope
 
 from service.errors import NO_STORE, OAuthError, Problem
@@ -34,18 +34,21 @@ async def read_body(request: Request, *content_types: str) -> tuple[str, bytes]:
 
     Raises:
         BadBody: it is larger, or something else.
+        ClientDisconnect: the caller has gone before its end.
     """
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type not in content_types:
         raise BadBody(f"the body must be {' or '.join(content_types)}; set Content-Type to say so", 415)
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > MAX_BODY:
+    body, more = b"", True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(body) > MAX_BODY:
             raise BadBody("the body is too large", 413)
-        chunks.append(chunk)
-    return content_type, b"".join(chunks)
+    return content_type, body
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +156,12 @@ async def read_json(request: Request) -> Mapping[str, str]:
         raise Problem(str(error), status=error.status) from None
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
 def answer(body: Mapping[str, object], status: int = 200) -> Response:
     """Answer JSON that no cache may keep."""
-    return JSONResponse(body, status, NO_STORE)
+    return Response(_encode(body).encode(), status, NO_STORE, JSON)
 
 
 def nothing() -> Response:

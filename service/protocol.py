@@ -12,6 +12,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.errors import Unavailable, render
 from service.http import ARRIVED, HUNG_UP
+from service.sending import Answer, Common
 
 MAX_HEAD = 64 * 1024
 """Bytes of a request's line and headers; besides them at most what one read brings."""
@@ -46,6 +47,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._sent = 0
         self._timer: asyncio.TimerHandle | None = None
         self._taking: asyncio.TimerHandle | None = None
+        self._common = Common(self.server_state)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """Give the first request its time."""
@@ -109,6 +111,10 @@ class BoundedProtocol(HttpToolsProtocol):
         scope[ARRIVED] = time.monotonic()
         scope[HUNG_UP] = self.transport.is_closing
         super().on_headers_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        answer = Answer(cycle, self._common)
+        super()._start_asgi_task(cycle, lambda scope, receive, _: app(scope, receive, answer))
 
     def on_message_complete(self) -> None:
         """Wait for nothing until the next request begins."""

@@ -52,4 +52,7 @@ class Straight:
             response = await route.endpoint(request)
         except (Refusal, ClientDisconnect) as error:
             response = await render(request, error)
+        except Exception as bug:
+            await (await render(request, bug))(scope, receive, send)
+            raise  # the server logs it
         await response(scope, receive, send)

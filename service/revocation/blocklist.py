@@ -8,12 +8,12 @@ the old ones mean nothing.
 
 import secrets
 from collections.abc import Sequence
-from typing import cast
 from uuid import UUID
 
 from redis.asyncio import Redis
 
 from service.revocation.entries import Kill, Kind
+from service.revocation.lookups import Lookups
 from service.revocation.record import Numbered
 
 BATCH = 500
@@ -58,6 +58,7 @@ class Blocklist:
 
     def __init__(self, redis: Redis, namespace: str) -> None:
         self._redis = redis
+        self._lookups = Lookups(redis.connection_pool)
         self._namespace = namespace
         self._apply = redis.register_script(_APPLY)
         self._finish = redis.register_script(_FINISH)
@@ -69,10 +70,9 @@ class Blocklist:
     async def look(self, timeline: UUID, named: Sequence[tuple[Kind, str]]) -> tuple[int | None, list[Kill]]:
         """Read the marker and the entries of these subjects, in one call. Marker None: there is none."""
         prefix = self._prefix(timeline)
-        found = await self._redis.mget(
-            f"{prefix}:marker", *(f"{prefix}:{kind}:{subject}" for kind, subject in named)
+        marker, *values = await self._lookups.get(
+            [f"{prefix}:marker", *(f"{prefix}:{kind}:{subject}" for kind, subject in named)]
         )
-        marker, *values = cast("list[str | None]", found)  # decode_responses is set
         kills = []
         for (kind, _), value in zip(named, values, strict=True):
             if value is not None:
@@ -122,6 +122,10 @@ class Blocklist:
     async def forget(self, timeline: UUID) -> None:
         """Let nobody believe what is left of a timeline that is over."""
         await self._redis.delete(f"{self._prefix(timeline)}:marker")
+
+    async def close(self) -> None:
+        """Close the connections of its own."""
+        await self._lookups.close()
 
     async def evicts(self) -> str | None:
         """Return the eviction policy if Redis may drop keys by itself, else None."""

@@ -16,7 +16,7 @@ from datetime import timedelta
 from typing import Self
 from uuid import UUID
 
-from redis import ConnectionError, RedisError, ResponseError  # noqa: A004  # theirs is no OSError
+from redis import RedisError, ResponseError
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
@@ -125,6 +125,7 @@ class Revocations:
         await self._announcements.stop()
         await self._background.stop()
         with contextlib.suppress(*_DOWN):
+            await self._blocklist.close()
             await self._redis.aclose()
 
     @property
@@ -194,10 +195,7 @@ class Revocations:
             return None
         servers = self._servers
         try:
-            try:
-                marker, kills = await self._blocklist.look(self._timeline, named)
-            except ConnectionError:  # one that was cut while it lay idle; a new one is looked at
-                marker, kills = await self._blocklist.look(self._timeline, named)
+            marker, kills = await self._blocklist.look(self._timeline, named)
         except _DOWN as error:
             self._distrust(f"Redis cannot be reached ({type(error).__name__})")
             return None

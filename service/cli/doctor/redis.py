@@ -32,11 +32,12 @@ async def look() -> AsyncIterator[Check]:
         decode_responses=True,
         retry=Retry(NoBackoff(), 0),
     )
+    blocklist = Blocklist(redis, settings.redis_namespace)
     try:
         info: dict[str, Any] = await redis.info()
         yield _version(info)
         yield _policy(info)
-        yield await _marker(Blocklist(redis, settings.redis_namespace))
+        yield await _marker(blocklist)
     except (RedisError, OSError, TimeoutError) as error:
         yield fail(
             "redis",
@@ -44,6 +45,7 @@ async def look() -> AsyncIterator[Check]:
             f"Start it, or correct {PREFIX}REDIS_URL; the service goes on without it, more slowly",
         )
     finally:
+        await blocklist.close()
         await redis.aclose()
 
 
