@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from http.client import HTTPResponse
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -9,6 +10,7 @@ import httpx2
 import pytest
 import uvicorn
 from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from service import protocol
@@ -172,9 +174,8 @@ async def test_who_takes_no_answer_holds_no_connection(
     monkeypatch: pytest.MonkeyPatch, closing: bytes
 ) -> None:
     monkeypatch.setattr(protocol, "TAKING_TIMEOUT", 0.2)
-    config = uvicorn.Config(Response(b"a" * 16 * MIB), ws="none", log_config=None)
-    state, loop = ServerState(), asyncio.get_running_loop()
-    listening = await loop.create_server(lambda: BoundedProtocol(config, state, {}), "127.0.0.1", 0)
+    listening, state = await answering(Response(b"a" * 16 * MIB))
+    loop = asyncio.get_running_loop()
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.setblocking(False)
@@ -186,4 +187,75 @@ async def test_who_takes_no_answer_holds_no_connection(
         async with asyncio.timeout(20):
             while state.connections:  # noqa: ASYNC110  # the server has no event for it
                 await asyncio.sleep(0.01)
+    listening.close()
+
+
+async def answering(app: ASGIApp) -> tuple[asyncio.Server, ServerState]:
+    config, state = uvicorn.Config(app, ws="none", log_config=None), ServerState()
+    config.load()
+    listening = await asyncio.get_running_loop().create_server(
+        lambda: BoundedProtocol(config, state, {}), "127.0.0.1", 0
+    )
+    return listening, state
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("value", [b"a\r\nSet-Cookie: b=c", b"a\nSet-Cookie: b=c", b"a\rSet-Cookie: b=c"])
+async def test_a_header_with_a_line_break_in_it_is_never_written(value: bytes) -> None:
+    async def app(_: Scope, __: Receive, send: Send) -> None:
+        headers = [(b"content-length", b"2"), (b"x-told", value)]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    listening, _ = await answering(app)
+    reader, writer = await asyncio.open_connection(*listening.sockets[0].getsockname())
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    said = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    listening.close()
+
+    assert said.startswith(b"HTTP/1.1 500 ") or said == b""
+    assert b"Set-Cookie" not in said
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("request_", "headers", "pieces"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", [(b"content-length", b"4")], [b"abcd"]),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", [(b"content-length", b"4")], [b"ab", b"cd"]),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", [], [b"abcd"]),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", [(b"content-length", b"4")], [b"abcd"]),
+        (b"GET / HTTP/1.0\r\n\r\n", [(b"content-length", b"4")], [b"abcd"]),
+        (
+            b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+            [(b"content-length", b"4"), (b"connection", b"close")],
+            [b"abcd"],
+        ),
+    ],
+    ids=[
+        "whole",
+        "in pieces",
+        "of no told length",
+        "on a connection to be closed",
+        "HTTP/1.0",
+        "the app closes",
+    ],
+)
+async def test_an_answer_says_the_same_however_it_is_written(
+    request_: bytes, headers: list[tuple[bytes, bytes]], pieces: list[bytes]
+) -> None:
+    async def app(_: Scope, __: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        for place, piece in enumerate(pieces, 1):
+            await send({"type": "http.response.body", "body": piece, "more_body": place < len(pieces)})
+
+    listening, _ = await answering(app)
+    with socket.socket() as connection:
+        connection.settimeout(10)
+        await asyncio.to_thread(connection.connect, listening.sockets[0].getsockname())
+        connection.sendall(request_)
+        answer = HTTPResponse(connection)
+        await asyncio.to_thread(answer.begin)
+        assert await asyncio.to_thread(answer.read) == b"abcd"
     listening.close()
