@@ -37,6 +37,15 @@ UNAVAILABLE_EXAMPLE = {
     "send the same request again after Retry-After seconds",
 }
 
+TOO_MANY_EXAMPLE = {
+    "error": "temporarily_unavailable",
+    "error_description": "too many tries have failed; send the request again after Retry-After seconds, not sooner",
+}
+
+RETRY_AFTER: Mapping[str, Any] = {
+    "headers": {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}}
+}
+
 CLIENT_FIELDS: Mapping[str, Any] = {
     "client_id": {
         "type": "string",
@@ -118,6 +127,13 @@ def problem(status: int, title: str, detail: str) -> dict[str, Any]:
     }
 
 
+TOO_MANY: Mapping[str, Any] = {
+    **problem(429, "Too Many Requests", TOO_MANY_EXAMPLE["error_description"]),
+    **RETRY_AFTER,
+}
+"""What any other endpoint answers then."""
+
+
 def json_answer(description: str, schema: Mapping[str, Any], example: Mapping[str, Any]) -> dict[str, Any]:
     """Document a JSON answer."""
     return {
@@ -132,9 +148,14 @@ OAUTH_ERRORS: Mapping[int | str, dict[str, Any]] = {
     415: oauth_error(
         "The body is of another type", invalid_request="the body must be a form; set Content-Type to say so"
     ),
+    429: {
+        "description": "Too much has failed before this, from this address. It was not looked at, right or wrong.",
+        **RETRY_AFTER,
+        "content": {"application/json": {"schema": ERROR_SCHEMA, "example": TOO_MANY_EXAMPLE}},
+    },
     503: {
         "description": "A part that the answer needs is away. Nothing was done; send the same request again.",
-        "headers": {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}},
+        **RETRY_AFTER,
         "content": {"application/json": {"schema": ERROR_SCHEMA, "example": UNAVAILABLE_EXAMPLE}},
     },
 }

@@ -358,6 +358,28 @@ def test_a_limit_is_told_once_to_the_audit_and_counted_each_time_that_it_refuses
     assert f"wrong passwords for an account from an address  user={user.username}" in told[0]
 
 
+def test_an_operator_lets_a_user_in_at_once_or_a_whole_address(house: House) -> None:
+    user, other, here, there = house.actors.user(), house.actors.user(), somewhere(), somewhere()
+    email = f"{user.username}@example.com"
+    for name, at in ((user.username, here), (email, here), (user.username, there), (other.username, there)):
+        for _ in range(PER_ACCOUNT):
+            house.at(at).sign_in(name)
+
+    done = house.deployment.cli("unblock", "--user", user.username)
+    assert done.stderr == "Forgot 3 counts of failures.\n"
+    tokens(house.at(here).sign_in(user.username, PASSWORD))
+    tokens(house.at(here).sign_in(email, PASSWORD))
+    tokens(house.at(there).sign_in(user.username, PASSWORD))
+    assert_waits(house.at(there).sign_in(other.username, PASSWORD))
+
+    house.deployment.cli("unblock", "--address", there)
+    tokens(house.at(there).sign_in(other.username, PASSWORD))
+    told = house.deployment.cli("audit", "--event", "limit.lifted").stdout
+    assert f"user={user.username}" in told
+    assert f"address={there}" in told
+    assert "Say whom" in house.deployment.cli("unblock", check=False).stderr
+
+
 @contextmanager
 def broken(house: House, how: str) -> Iterator[None]:
     with house.redis as client:

@@ -2,7 +2,16 @@
 
 from typing import Any
 
-from service.documentation import STRING, form, json_answer, members, oauth_error, problem
+from service.documentation import (
+    RETRY_AFTER,
+    STRING,
+    TOO_MANY,
+    form,
+    json_answer,
+    members,
+    oauth_error,
+    problem,
+)
 from service.http import JSON
 
 _SECURITY: dict[str, Any] = {"security": [{"bearer": []}]}
@@ -10,7 +19,7 @@ _AWAY = {
     **problem(
         503, "Service Unavailable", "A part that the answer needs is away; send the same request again."
     ),
-    "headers": {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}},
+    **RETRY_AFTER,
 }
 _BEARER: dict[int | str, dict[str, Any]] = {
     401: oauth_error(
@@ -90,6 +99,7 @@ REGISTER: dict[str, Any] = {
         400: problem(400, "Bad Request", "the new password is too short: it takes at least 8 characters"),
         409: problem(409, "Conflict", "this username or email address is taken"),
         **_BODY,
+        429: TOO_MANY,
         503: _AWAY,
     },
     "openapi_extra": form(
@@ -124,6 +134,7 @@ CHANGE_PASSWORD: dict[str, Any] = {
         403: problem(403, "Forbidden", "current_password is wrong"),
         409: problem(409, "Conflict", "the account changed at the same moment; sign in and try again"),
         **_BODY,
+        429: TOO_MANY,
     },
     "openapi_extra": {
         **_SECURITY,

@@ -19,6 +19,7 @@ Event = Literal[
     "session.reuse",
     "sign_in.failed",
     "limit.reached",
+    "limit.lifted",
     "token.revoked",
     "user.added",
     "user.registered",

@@ -23,6 +23,7 @@ _HOMES = {
     "resources": "resources:app",
     "sessions": "sessions:app",
     "token": "token:app",
+    "unblock": "unblock:unblock",
 }
 """Where each command lives: the module in this package, and what in it."""
 

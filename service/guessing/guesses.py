@@ -18,10 +18,10 @@ from service.database import Database
 from service.errors import TooMany
 from service.guessing.gate import Gate
 from service.guessing.local import LocalCounts
-from service.guessing.rules import Counts, Kind, Limit, Names, Rule, Rules, Standing, Wait
+from service.guessing.names import Names
+from service.guessing.rules import Counts, Kind, Limit, Rule, Rules, Standing, Wait
 from service.guessing.shared import SharedCounts
 from service.metrics import Metrics
-from service.proxies import origin
 from service.settings import PREFIX, Settings
 
 log = logging.getLogger("sealwright")
@@ -88,10 +88,8 @@ class Guesses:
         self._rules = Rules(settings)
         self._metrics = metrics
         self._reached = Failures(database, "limit.reached")
-        self._name = Names(settings.database_url.get_secret_value())
-        self._shared = SharedCounts(
-            settings.redis_url.get_secret_value(), settings.redis_namespace, settings.redis_timeout
-        )
+        self._names = Names(settings)
+        self._shared = SharedCounts(settings)
         self._local = LocalCounts()
         self._gate = Gate(settings)
         self._broken = asyncio.Event()
@@ -123,7 +121,7 @@ class Guesses:
             TooMany: the account from this address, or the address, has to wait.
             Unavailable: too many are at it this moment.
         """
-        place, subject = self._place(address), self._name("account", username)
+        place, subject = self._names.address(address), self._names.account(username)
         limits = _applied(place, (self._rules.account, subject))
         if address is not None:  # else everybody would be one
             limits += _applied(place, (self._rules.address, ""))
@@ -136,20 +134,20 @@ class Guesses:
 
         By session, not by address: the thief may have many, and the user may sign in anew. Raises as `sign_in`.
         """
-        limits = _applied(self._name("session", str(session_id)), (self._rules.password, ""))
+        limits = _applied(self._names.session(session_id), (self._rules.password, ""))
         return self._try(limits, address)
 
     def client(self, client_id: str, address: str | None) -> AbstractAsyncContextManager[Guess]:
         """Stand before another look at a client that was not proved by the first. Raises as `sign_in`."""
-        place = self._place(address)
-        limits = _applied(place, (self._rules.client, self._name("client", client_id)))
+        place = self._names.address(address)
+        limits = _applied(place, (self._rules.client, self._names.client(client_id)))
         if address is not None:
             limits += _applied(place, (self._rules.client_address, ""))
         return self._try(limits, address)
 
     def registration(self, address: str | None) -> AbstractAsyncContextManager[Guess]:
         """Stand before a registration; one that was done counts as `failed`. Raises as `sign_in`."""
-        return self._try(_applied(self._place(address), (self._rules.registration, "")), address)
+        return self._try(_applied(self._names.address(address), (self._rules.registration, "")), address)
 
     async def ask(self, work: Callable[[Counts], Awaitable[T]]) -> T:
         """Have Redis count, or this process if Redis cannot."""
@@ -182,9 +180,6 @@ class Guesses:
             yield guess
         finally:
             await guess.close()
-
-    def _place(self, address: str | None) -> str:
-        return self._name("address", "" if address is None else origin(address))
 
     def _distrust(self, error: Exception) -> None:
         if self._problem is None:

@@ -1,7 +1,5 @@
 """What is counted, and how long a wait is: the rules, and nothing that acts on them."""
 
-import hashlib
-import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -119,18 +117,3 @@ class Counts(Protocol):
 
     async def settle(self, back: Sequence[Limit], forget: Sequence[Limit]) -> None:
         """Take back one count of each in `back`, with the wait it brought, and everything of those in `forget`."""
-
-
-class Names:
-    """Turns addresses and names into what stands in Redis: of equal length, and not to be read there.
-
-    A name that was typed may be a password. Whoever can read Redis, and not the settings, has no key to try out
-    what a digest was made of.
-    """
-
-    def __init__(self, secret: str) -> None:
-        self._key = hashlib.sha256(b"guessing\0" + secret.encode()).digest()
-
-    def __call__(self, *parts: str) -> str:
-        """Return 128 bits in hexadecimal."""
-        return hmac.digest(self._key, "\0".join(parts).encode(), "sha256")[:16].hex()

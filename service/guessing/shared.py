@@ -6,7 +6,6 @@ deleted. Scripts, because a look and the count that follows from it must not be 
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import cast
 
 from redis import ConnectionError  # noqa: A004  # theirs is no OSError
@@ -14,10 +13,15 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from service.guessing.rules import FIRST_WAIT, Begun, Limit, Standing, Wait
+from service.guessing.rules import FIRST_WAIT, Begun, Kind, Limit, Standing, Wait
+from service.settings import Settings
 
 CONNECTIONS = 16
 """Of one worker, at most."""
+
+ANY = "*"
+
+_WAIT = ":wait"
 
 # Of limit i: keys 2i-1 and 2i, arguments 4i-3 to 4i.
 _COUNT = f"""
@@ -69,11 +73,11 @@ end
 class SharedCounts:
     """The counts of one namespace. Every method may raise `redis.RedisError` or `OSError`."""
 
-    def __init__(self, redis_url: str, namespace: str, timeout: timedelta) -> None:
-        seconds = timeout.total_seconds()
+    def __init__(self, settings: Settings) -> None:
+        seconds = settings.redis_timeout.total_seconds()
         # Not the blocklist's connections: each new one of those is looked at before it is trusted.
         pool = BlockingConnectionPool.from_url(
-            redis_url,
+            settings.redis_url.get_secret_value(),
             max_connections=CONNECTIONS,
             timeout=seconds,
             socket_timeout=seconds,
@@ -83,7 +87,7 @@ class SharedCounts:
             retry=Retry(NoBackoff(), 1, supported_errors=(ConnectionError,)),
         )
         self._redis = Redis.from_pool(pool)
-        self._namespace = namespace
+        self._prefix = f"{settings.redis_namespace}:guesses"
         self._begin = self._redis.register_script(_BEGIN)
         self._failed = self._redis.register_script(_FAILED)
         self._settle = self._redis.register_script(_SETTLE)
@@ -94,7 +98,7 @@ class SharedCounts:
 
     async def probe(self) -> None:
         """Raise what a count would raise: by writing, for a server that is full still reads."""
-        await self._redis.set(f"{self._namespace}:guesses:probe", "", px=1)
+        await self._redis.set(f"{self._prefix}:probe", "", px=1)
 
     async def begin(self, limits: Sequence[Limit]) -> Begun:
         """See `Counts`."""
@@ -115,15 +119,32 @@ class SharedCounts:
         how = ["back"] * len(back) + ["forget"] * len(forget)
         await self._settle(keys=self._keys([*back, *forget]), args=how)
 
+    async def lift(self, place: str = ANY, what: str = ANY) -> int:
+        """Forget what was counted at a place, `what` being a kind and a subject; return how many counts there were.
+
+        This looks at every key in Redis, some at a time.
+        """
+        lifted = 0
+        async for key in self._redis.scan_iter(f"{self._key(place, what)}*", count=1000):
+            deleted = await self._redis.delete(key)
+            lifted += 0 if key.endswith(_WAIT) else deleted
+        return lifted
+
+    def _key(self, place: str, what: str) -> str:
+        # The place is the hash tag: what is looked at together is in one slot of a cluster, the rest spread.
+        return f"{{{self._prefix}:{place}}}:{what}"
+
     def _keys(self, limits: Sequence[Limit]) -> list[str]:
         keys = []
         for limit in limits:
-            # The place is the hash tag: what is looked at together is in one slot of a cluster, the rest spread.
-            key = f"{{{self._namespace}:guesses:{limit.place}}}:{limit.rule.kind}"
-            if limit.subject:
-                key = f"{key}:{limit.subject}"
-            keys += [key, f"{key}:wait"]
+            key = self._key(limit.place, named(limit.rule.kind, limit.subject))
+            keys += [key, key + _WAIT]
         return keys
+
+
+def named(kind: Kind, subject: str = "") -> str:
+    """Return what a count is of."""
+    return f"{kind}:{subject}" if subject else kind
 
 
 def _rules(limits: Sequence[Limit]) -> list[int]:

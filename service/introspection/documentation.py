@@ -8,6 +8,7 @@ from service.documentation import (
     CLIENT_FIELDS,
     OAUTH_ERRORS,
     STRING,
+    TOO_MANY,
     form,
     json_answer,
     members,
@@ -145,6 +146,7 @@ REVOCATIONS: dict[str, Any] = {
         403: oauth_error(
             "The token may not", insufficient_scope="this takes a token with the scope revocations:read"
         ),
+        429: TOO_MANY,
         503: OAUTH_ERRORS[503],
     },
     "openapi_extra": {
