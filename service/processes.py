@@ -6,9 +6,12 @@ import os
 import signal
 from collections.abc import Callable
 
+LOOK = 0.5
+"""Seconds between two looks at the parent."""
+
 
 def end_with_parent() -> Callable[[], None]:
-    """End this worker in an orderly way as soon as the process that supervises it is gone.
+    """End this worker in an orderly way soon after the process that supervises it is gone.
 
     A supervisor that was killed cannot end its workers, and they would hold the port for ever.
     Returns the function that stops watching. Does nothing in a process without a supervisor.
@@ -16,15 +19,16 @@ def end_with_parent() -> Callable[[], None]:
     parent = multiprocessing.parent_process()
     if parent is None:
         return lambda: None
-    loop = asyncio.get_running_loop()
-    sentinel = parent.sentinel
 
-    def gone() -> None:
-        loop.remove_reader(sentinel)
+    async def watch() -> None:
+        # A pipe from the parent would not do: workers that were forked later hold its other end, too.
+        while os.getppid() == parent.pid:  # noqa: ASYNC110  # the system has no event for it
+            await asyncio.sleep(LOOK)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    def stop() -> None:
-        loop.remove_reader(sentinel)
+    watching = asyncio.get_running_loop().create_task(watch())
 
-    loop.add_reader(sentinel, gone)
+    def stop() -> None:
+        watching.cancel()
+
     return stop

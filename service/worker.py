@@ -15,11 +15,16 @@ if TYPE_CHECKING:
 class Worker:
     """Builds the app in a worker.
 
-    A worker unpickles this before it can answer its parent's question whether it lives, for which it has a few
-    seconds: so this module imports next to nothing.
+    A worker that is not forked unpickles this before it can answer its parent's question whether it lives, for
+    which it has a few seconds: so this module imports next to nothing.
     """
 
     counts: Board
+
+    @staticmethod
+    def load() -> None:
+        """Load what a worker runs, for those that are forked from this process."""
+        from service import app  # noqa: F401, PLC0415  # see above
 
     def __call__(self) -> ASGIApp:
         """Build it."""

@@ -15,7 +15,7 @@ from service.cli.seed import seed
 from tests.support.client import Api, tokens
 from tests.support.database import held, until, until_waiting
 from tests.support.deployment import Deployment
-from tests.support.processes import is_running
+from tests.support.processes import eventually, is_running
 
 pytestmark = pytest.mark.anyio
 
@@ -61,6 +61,19 @@ async def test_workers_end_when_the_process_above_them_is_killed(deployment: Dep
 
         await until(running, lambda left: left == [], "all workers are gone")
         assert time.monotonic() - began < 5
+
+
+def test_a_worker_that_is_killed_has_a_successor_which_can_be_ended_at_once(deployment: Deployment) -> None:
+    with deployment.serving(workers=2) as server:
+        workers = server.worker_pids()
+        assert len(workers) == 2
+        os.kill(workers[0], signal.SIGKILL)
+        eventually(lambda: len({*server.worker_pids()} - {*workers}) == 1, within=30)
+
+        server.process.terminate()  # the new one has hardly begun
+
+        assert server.process.wait(30) == 0
+        assert not any(map(is_running, workers))
 
 
 def test_processes_that_are_killed_leave_no_file_behind(deployment: Deployment, tmp_path: Path) -> None:

@@ -8,12 +8,12 @@ from typing import Annotated, Any
 import typer
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
 
 from service import logs, signing, tracing
 from service.board import Board
 from service.cli import output
 from service.cli.connect import run
+from service.cli.forking import Supervisor
 from service.cli.scraping import scraped
 from service.database import Database
 from service.headers import security_headers
@@ -53,7 +53,7 @@ def _run(config: uvicorn.Config) -> None:
     server = uvicorn.Server(config)
     with contextlib.suppress(KeyboardInterrupt):
         if config.workers > 1:
-            Multiprocess(config, sockets=[config.bind_socket()]).run()
+            Supervisor(config, sockets=[config.bind_socket()]).run()
             return
         server.run()
     if not server.started:
