@@ -57,7 +57,7 @@ class Passwords:
         self._threads = ThreadPoolExecutor(settings.password_threads, "password", initializer=_give_way)
         began = time.perf_counter()
         # Verified in place of the hash that an unknown user does not have: the same work, the same time.
-        self._dummy = parse(self._hasher.hash("no user has this password"))
+        self._dummy = self._hasher.hash("no user has this password")
         self._usual = min(time.perf_counter() - began, self._patience)
 
     @property
@@ -106,11 +106,11 @@ class Passwords:
         def work() -> tuple[bool, str | None]:
             try:
                 # Bounded again, not only when it was imported: it may have come into the table in other ways.
-                known = parse(password_hash) if password_hash else None
+                known, usable = parse(password_hash or self._dummy), bool(password_hash)
             except UnusableHash:
-                known = None
-            right = matches(password, known or self._dummy)
-            if known is None or not right:
+                known, usable = parse(self._dummy), False
+            right = matches(password, known)
+            if not usable or not right:
                 return False, None
             outdated = not isinstance(known, Argon2) or self._hasher.check_needs_rehash(known.encoded)
             return True, self._hasher.hash(password) if outdated else None
