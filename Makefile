@@ -4,6 +4,7 @@ PORT ?= 8000
 PYTHON ?=
 WORKERS ?= 4
 ARGS ?=
+SEED ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq install --root-user-
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: run demo test test-keys test-compose bench bench-compare bench-verify bench-revoke check lint format lock clean help setup
+.PHONY: run demo test test-keys test-api test-compose bench bench-compare bench-verify bench-revoke check lint format lock clean help setup
 
 run: setup ## Run Sealwright with its own PostgreSQL and Redis (PORT=8000)
 	@exec $(BIN)/sealwright dev --port $(PORT) --stop-with-parent
@@ -24,6 +25,9 @@ test: setup ## Run every test against real servers (WORKERS=4, ARGS="-k refresh"
 
 test-keys: setup ## Rotate keys every second for a minute, in either store, and 1,000 times in a library, under constant use
 	@$(BIN)/pytest -n 2 -m minute tests/test_key_lifecycle.py verifier/tests/test_keycache.py
+
+test-api: setup ## Hold the service against its own OpenAPI page, for ten minutes (SEED=1 repeats a run)
+	@SEED=$(SEED) $(BIN)/pytest -s -m minute tests/test_api.py $(ARGS)
 
 test-compose: setup ## Bring the stack up on a Docker engine, in three replicas, and kill one
 	@TEST_DATABASE_URL=the-stack TEST_REDIS_URL=the-stack $(BIN)/pytest tests/compose.py -s $(ARGS)

@@ -4,9 +4,41 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import CLIENT_UNPROVEN
+from service.http import JSON
+
+STRING: Mapping[str, Any] = {"type": "string"}
+
+_NO_CONTROL = r"[^\x00-\x1f\x7f]"
+
+TEXT: Mapping[str, Any] = {"type": "string", "minLength": 1, "pattern": f"^{_NO_CONTROL}+$"}
+"""A parameter that is needed: without a value it counts as not sent."""
+
+OPTIONAL_TEXT: Mapping[str, Any] = {"type": "string", "pattern": f"^{_NO_CONTROL}*$"}
+
+UNCACHED: Mapping[str, Any] = {
+    "Cache-Control": {"required": True, "schema": {"type": "string", "const": "no-store"}}
+}
+RETRY_AFTER: Mapping[str, Any] = {
+    "headers": {
+        **UNCACHED,
+        "Retry-After": {
+            "required": True,
+            "schema": {"type": "integer", "minimum": 1},
+            "description": "seconds",
+        },
+    }
+}
+_CHALLENGE: Mapping[str, Any] = {
+    "WWW-Authenticate": {
+        "required": True,
+        "schema": STRING,
+        "description": "how to authenticate, and what failed",
+    }
+}
 
 ERROR_SCHEMA = {
     "type": "object",
@@ -42,27 +74,23 @@ TOO_MANY_EXAMPLE = {
     "error_description": "too many tries have failed; send the request again after Retry-After seconds, not sooner",
 }
 
-RETRY_AFTER: Mapping[str, Any] = {
-    "headers": {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}}
-}
-
 CLIENT_FIELDS: Mapping[str, Any] = {
     "client_id": {
-        "type": "string",
+        **OPTIONAL_TEXT,
         "description": "The client, unless it authenticates by Basic. Alone, it is a public client's.",
     },
     "client_secret": {
-        "type": "string",
+        **OPTIONAL_TEXT,
         "format": "password",
         "description": "The client's secret (client_secret_post). Basic is the better way.",
     },
     "client_assertion_type": {
         "type": "string",
-        "const": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+        "enum": ["urn:ietf:params:oauth:client-assertion-type:jwt-bearer"],
         "description": "Says that client_assertion is a JWT (RFC 7523 2.2).",
     },
     "client_assertion": {
-        "type": "string",
+        **OPTIONAL_TEXT,
         "description": "A JWT that the client signed for this request (private_key_jwt): "
         "iss and sub are its client_id, aud is the issuer alone, exp at most 5 minutes ahead, jti new.",
     },
@@ -81,7 +109,7 @@ class DocumentedApp(FastAPI):
     """
 
     def __init__(self, *, entrance: Callable[[ASGIApp], ASGIApp], **options: Any) -> None:
-        super().__init__(**options)
+        super().__init__(generate_unique_id_function=_name, **options)
         self._entrance = entrance(super().__call__)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -98,12 +126,17 @@ class DocumentedApp(FastAPI):
         return page
 
 
+def _name(route: APIRoute) -> str:
+    return route.name
+
+
 def oauth_error(description: str, **examples: str) -> dict[str, Any]:
     """Document an error of RFC 6749 5.2, with a description for each of its codes."""
     return {
         "description": description,
+        "headers": dict(UNCACHED),
         "content": {
-            "application/json": {
+            JSON: {
                 "schema": ERROR_SCHEMA,
                 "examples": {
                     code: {"value": {"error": code, "error_description": said}}
@@ -114,10 +147,16 @@ def oauth_error(description: str, **examples: str) -> dict[str, Any]:
     }
 
 
+def unauthorized(description: str, **examples: str) -> dict[str, Any]:
+    """Document a 401 and its challenge."""
+    return {**oauth_error(description, **examples), "headers": {**UNCACHED, **_CHALLENGE}}
+
+
 def problem(status: int, title: str, detail: str) -> dict[str, Any]:
     """Document a problem of RFC 9457."""
     return {
         "description": detail,
+        "headers": dict(UNCACHED),
         "content": {
             "application/problem+json": {
                 "schema": PROBLEM_SCHEMA,
@@ -133,17 +172,30 @@ TOO_MANY: Mapping[str, Any] = {
 }
 """What any other endpoint answers then."""
 
+AWAY: Mapping[str, Any] = {
+    **problem(
+        503, "Service Unavailable", "A part that the answer needs is away; send the same request again."
+    ),
+    **RETRY_AFTER,
+}
 
-def json_answer(description: str, schema: Mapping[str, Any], example: Mapping[str, Any]) -> dict[str, Any]:
-    """Document a JSON answer."""
+
+def json_answer(
+    description: str,
+    schema: Mapping[str, Any],
+    example: Mapping[str, Any],
+    headers: Mapping[str, Any] = UNCACHED,
+) -> dict[str, Any]:
+    """Document a JSON answer; without other headers, one that no cache may keep."""
     return {
         "description": description,
-        "content": {"application/json": {"schema": schema, "example": example}},
+        "headers": dict(headers),
+        "content": {JSON: {"schema": schema, "example": example}},
     }
 
 
 OAUTH_ERRORS: Mapping[int | str, dict[str, Any]] = {
-    401: oauth_error("The client did not prove itself", invalid_client=CLIENT_UNPROVEN),
+    401: unauthorized("The client did not prove itself", invalid_client=CLIENT_UNPROVEN),
     413: oauth_error("The body is larger than 64 KiB", invalid_request="the body is too large"),
     415: oauth_error(
         "The body is of another type", invalid_request="the body must be a form; set Content-Type to say so"
@@ -156,7 +208,7 @@ OAUTH_ERRORS: Mapping[int | str, dict[str, Any]] = {
     503: {
         "description": "A part that the answer needs is away. Nothing was done; send the same request again.",
         **RETRY_AFTER,
-        "content": {"application/json": {"schema": ERROR_SCHEMA, "example": UNAVAILABLE_EXAMPLE}},
+        "content": {JSON: {"schema": ERROR_SCHEMA, "example": UNAVAILABLE_EXAMPLE}},
     },
 }
 """What every endpoint that authenticates a client may answer, besides its own 400."""
@@ -165,17 +217,36 @@ OAUTH_ERRORS: Mapping[int | str, dict[str, Any]] = {
 def form(
     properties: Mapping[str, Any], required: list[str], examples: Mapping[str, Any], *media_types: str
 ) -> dict[str, Any]:
-    """Document a request body by its fields."""
-    schema = {"type": "object", "required": required, "properties": dict(properties)}
+    """Document a request body by its fields. Others are not looked at, but must be text, too."""
+
+    def schema(media_type: str) -> dict[str, Any]:
+        optional = _or_null if media_type == JSON else dict
+        return {
+            "type": "object",
+            "required": required,
+            "properties": {
+                name: dict(field) if name in required else optional(field)
+                for name, field in properties.items()
+            },
+            "additionalProperties": optional(OPTIONAL_TEXT),
+        }
+
     return {
         "requestBody": {
             "required": True,
-            "content": {media_type: {"schema": schema, "examples": examples} for media_type in media_types},
+            "content": {
+                media_type: {"schema": schema(media_type), "examples": examples} for media_type in media_types
+            },
         }
     }
 
 
-STRING: Mapping[str, Any] = {"type": "string"}
+def _or_null(field: Mapping[str, Any]) -> dict[str, Any]:
+    # In JSON, null counts as not sent, and what may repeat may stand without brackets, too.
+    if field["type"] == "array":
+        return {**field, "type": ["array", "string", "null"], "items": _or_null(field["items"])}
+    values = {"enum": [*field["enum"], None]} if "enum" in field else {}
+    return {**field, "type": ["string", "null"], **values}
 
 
 def members(*required: str, **properties: Any) -> dict[str, Any]:

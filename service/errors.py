@@ -13,6 +13,7 @@ from typing import Literal
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 
 log = logging.getLogger("sealwright")
 
@@ -129,6 +130,8 @@ class TooMany(Refusal):
 async def render(request: Request, error: Exception) -> Response:
     """Answer a refusal, an HTTPException of the framework, or a bug, in the shape the endpoint's standard asks for."""
     refusal = _refusal(error)
+    if refusal.status == 405:
+        refusal.headers["Allow"] = _allowed(request)
     about = request.scope.get(ABOUT, {})
     if isinstance(refusal, Unavailable):
         about[PART] = refusal.part
@@ -171,6 +174,17 @@ async def render(request: Request, error: Exception) -> Response:
 def _route(request: Request) -> str:
     # The path as it is declared, not as it was sent: whoever sends it could put a line break or a token there.
     return getattr(request.scope.get("route"), "path", "an unknown path")
+
+
+def _allowed(request: Request) -> str:
+    # The framework names the methods of one route; the header is for all that the path takes (RFC 9110 10.2.1).
+    taken = {
+        method
+        for method in METHODS
+        for route in request.app.routes
+        if route.matches({**request.scope, "method": method})[0] is Match.FULL
+    }
+    return ", ".join(sorted(taken | ({"HEAD"} if "GET" in taken else set())))
 
 
 def _refusal(error: Exception) -> Refusal:

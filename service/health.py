@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from service.database import Database
+from service.documentation import RETRY_AFTER, STRING, json_answer, members
 from service.draining import Drain
 from service.errors import NO_STORE, Unavailable
 from service.guessing import Guesses
@@ -85,7 +86,7 @@ def routes(
     router.get(
         "/healthz",
         summary="Is the process alive?",
-        responses={200: {"content": {"application/json": {"example": {"status": "ok"}}}}},
+        responses={200: json_answer("It is", members("status", status=STRING), {"status": "ok"})},
     )(healthz)
     router.get(
         "/readyz",
@@ -94,8 +95,10 @@ def routes(
         "publish, and while the service is stopping. Redis may be away: the service goes on with Postgres alone. "
         "`problem` says what is wrong.",
         responses={
-            200: {"content": {"application/json": {"example": _EXAMPLE}}},
-            503: {"description": "not ready; `parts` names the reason"},
+            200: json_answer("It can", _SCHEMA, _READY),
+            503: json_answer(
+                "Not now; `parts` names the reason", _SCHEMA, _NOT_READY, RETRY_AFTER["headers"]
+            ),
         },
     )(readyz)
     return router
@@ -108,7 +111,19 @@ def _keys_problem(keys: KeyRingWatcher, keeper: Keeper) -> str | None:
     return keys.problem
 
 
-_EXAMPLE = {
+_READY: dict[str, Any] = {
     "status": "ready",
     "parts": {name: {"ok": True, "problem": None} for name in ("postgres", "redis", "keys")},
 }
+_NOT_READY: dict[str, Any] = {
+    "status": "not ready",
+    "parts": {**_READY["parts"], "postgres": {"ok": False, "problem": "Postgres cannot be reached"}},
+}
+# Of an example FastAPI leaves out what is null: `problem` cannot be required.
+_PART = members("ok", ok={"type": "boolean"}, problem={"type": ["string", "null"]}, note=STRING)
+_SCHEMA = members(
+    "status",
+    "parts",
+    status={"type": "string", "enum": ["ready", "not ready", "draining"]},
+    parts=members("postgres", "redis", "keys", postgres=_PART, redis=_PART, keys=_PART),
+)

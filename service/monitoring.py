@@ -12,6 +12,7 @@ from starlette.responses import Response
 from service import metrics
 from service.background import Background
 from service.database import Database
+from service.documentation import STRING, UNCACHED, unauthorized
 from service.errors import NO_STORE, BearerError, Unavailable
 from service.guessing import Guesses
 from service.http import authorization
@@ -124,12 +125,23 @@ def routes(exposition: Exposition) -> APIRouter:
     router = APIRouter(route_class=PlainRoute, tags=["health"])
     router.get(
         "/metrics",
+        name="metrics",
         summary="The Prometheus series",
         description="Of all workers of this replica, for whoever bears the token in SEALWRIGHT_METRICS_TOKEN. Without "
         "one there is nothing here.",
         responses={
-            200: {"content": {"text/plain": {"example": "sealwright_workers 4.0"}}},
-            401: {"description": "the token is another one"},
+            200: {
+                "headers": UNCACHED,
+                "content": {
+                    "text/plain": {"schema": STRING, "example": "sealwright_workers 4.0"},
+                    "application/openmetrics-text": {"schema": STRING},
+                },
+            },
+            401: unauthorized(
+                "The token is another one",
+                invalid_token="this takes the token in SEALWRIGHT_METRICS_TOKEN",  # noqa: S106  # words, no token
+            ),
         },
+        openapi_extra={"security": [{"bearer": []}]},
     )(scrape)
     return router

@@ -83,9 +83,10 @@ async def _answer(document: _Document, scope: Scope, send: Send) -> None:
 def routes() -> APIRouter:
     """Return the documents' routes: for the OpenAPI page, and so that any other method is a 405."""
     router = APIRouter(route_class=PlainRoute, tags=["documents"])
-    router.get(JWKS_PATH, **_JWKS)(_answered_before)
+    router.get(JWKS_PATH, name="jwks", **_JWKS)(_answered_before)
     for path in PATHS:
-        router.get(path, **_METADATA)(_answered_before)
+        name = path.rpartition("/")[2].replace("-", "_")
+        router.get(path, name=name, **_METADATA)(_answered_before)
     return router
 
 
@@ -94,6 +95,8 @@ async def _answered_before(request: Request) -> Response:
 
 
 _URL = {"type": "string", "format": "uri"}
+_KEPT = {"Cache-Control": {"required": True, "schema": {"type": "string", "pattern": "^public, max-age="}}}
+_KEY = dict.fromkeys(("kty", "use", "alg", "kid"), STRING)
 _JWKS: dict[str, Any] = {
     "summary": "The public keys",
     "description": "RFC 7517: the next key, the active one, and retired ones that tokens still carry. May be kept for "
@@ -101,7 +104,7 @@ _JWKS: dict[str, Any] = {
     "responses": {
         200: json_answer(
             "The key set",
-            members("keys", keys={"type": "array", "items": {"type": "object"}}),
+            members("keys", keys={"type": "array", "items": members(*_KEY, **_KEY)}),
             {
                 "keys": [
                     {
@@ -114,6 +117,7 @@ _JWKS: dict[str, Any] = {
                     }
                 ]
             },
+            {**_KEPT, "ETag": {"required": True, "schema": STRING}},
         ),
         304: {"description": "Nothing has changed since the ETag in If-None-Match"},
     },
@@ -140,6 +144,7 @@ _METADATA: dict[str, Any] = {
                 "jwks_uri": "http://localhost:8000/.well-known/jwks.json",
                 "response_types_supported": [],
             },
+            _KEPT,
         )
     },
 }

@@ -16,10 +16,8 @@ from tests.support import ring
 from tests.support.client import SERVICE_AUTH, Api, Tokens, bearer, kid, tokens
 from tests.support.command import Command
 from tests.support.database import sql
-from tests.support.deployment import PRESSED, Deployment, Server, drop_database, new_database
+from tests.support.deployment import METRICS_TOKEN, PRESSED, Deployment, Server, drop_database, new_database
 from tests.support.processes import eventually
-
-METRICS_TOKEN = "a-token-of-the-tests"
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.account.documentation import REGISTER
+from service.account.documentation import register
 from service.account.registration import Refused, check_sign_up, sign_up
 from service.clients.rules import NotAllowed
 from service.database import Database
@@ -24,7 +24,8 @@ def routes(settings: Settings, database: Database, passwords: Passwords, guesses
     """Return the endpoint; nothing at all where registration is off."""
     router = APIRouter(route_class=PlainRoute, tags=["account"])
     if settings.registration == "open":
-        router.post("/users", **REGISTER)(Joining(settings, database, passwords, guesses).register)
+        join = router.post("/users", **register(settings.password_min_length))
+        join(Joining(settings, database, passwords, guesses).register)
     return router
 
 

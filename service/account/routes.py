@@ -10,13 +10,13 @@ from starlette.responses import Response
 from service.account import administration as change
 from service.account.bearer import Bearer, signed_in
 from service.account.documentation import (
-    CHANGE_PASSWORD,
     DELETE_ME,
     END_SESSION,
     LOGOUT,
     LOGOUT_ALL,
     ME,
     SESSIONS,
+    change_password,
 )
 from service.database import Database, Row
 from service.errors import BearerError, Problem
@@ -46,7 +46,7 @@ def routes(
     router.get("/me", **ME)(account.me)
     if settings.self_deletion == "on":
         router.delete("/me", **DELETE_ME)(account.delete_me)
-    router.post("/me/password", **CHANGE_PASSWORD)(account.change_password)
+    router.post("/me/password", **change_password(settings.password_min_length))(account.change_password)
     router.get("/sessions", **SESSIONS)(account.sessions)
     router.delete("/sessions/{sid}", **END_SESSION)(account.end_session)
     router.post("/logout", **LOGOUT)(account.logout)

@@ -3,27 +3,49 @@
 from typing import Any
 
 from service.clients.store import GRANT_TYPES
-from service.documentation import CLIENT_FIELDS, OAUTH_ERRORS, STRING, form, json_answer, members, oauth_error
+from service.documentation import (
+    CLIENT_FIELDS,
+    OAUTH_ERRORS,
+    OPTIONAL_TEXT,
+    TEXT,
+    form,
+    json_answer,
+    members,
+    oauth_error,
+)
 from service.http import FORM, JSON
 
 _SCOPE = {
     "scope": {
-        "type": "string",
+        **OPTIONAL_TEXT,
         "description": "Names with one space between them. Without it, the client's default; "
         "at a refresh, what was granted at sign-in.",
     },
     "resource": {
         "type": "array",
-        "items": {"type": "string", "format": "uri"},
-        "description": "The resource the token is for (RFC 8707); may stand more than once. "
+        "items": OPTIONAL_TEXT,
+        "description": "The resource the token is for, an absolute URI (RFC 8707); may stand more than once. "
         "Without it, the client's default.",
     },
 }
-_REFRESH_TOKEN = {
-    "refresh_token": {
-        "type": "string",
-        "description": "The live one, or the one before within the grace period.",
-    }
+_REFRESH_TOKEN = {"description": "The live one, or the one before within the grace period."}
+
+_LINKS = {
+    "refresh": {
+        "operationId": "refresh",
+        "requestBody": {"refresh_token": "$response.body#/refresh_token"},
+        "description": "Exchange the refresh token for its successor.",
+    },
+    "introspect": {
+        "operationId": "introspect",
+        "requestBody": {"token": "$response.body#/access_token"},
+        "description": "Ask whether the access token is still good.",
+    },
+    "revoke": {
+        "operationId": "revoke",
+        "requestBody": {"token": "$response.body#/access_token"},
+        "description": "Take the access token back; with the refresh token instead, end the session.",
+    },
 }
 
 _ANSWER = json_answer(
@@ -49,7 +71,7 @@ _ANSWER = json_answer(
 )
 
 _RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: _ANSWER,
+    200: {**_ANSWER, "links": _LINKS},
     400: oauth_error(
         "RFC 6749 5.2",
         invalid_request="the parameter grant_type is missing",
@@ -74,9 +96,13 @@ TOKEN: dict[str, Any] = {
         **form(
             {
                 "grant_type": {"type": "string", "enum": list(GRANT_TYPES)},
-                "username": {**STRING, "description": "password: the username or email"},
-                "password": {**STRING, "format": "password", "description": "password: the user's password"},
-                **_REFRESH_TOKEN,
+                "username": {**OPTIONAL_TEXT, "description": "password: the username or email"},
+                "password": {
+                    **OPTIONAL_TEXT,
+                    "format": "password",
+                    "description": "password: the user's password",
+                },
+                "refresh_token": {**OPTIONAL_TEXT, **_REFRESH_TOKEN},
                 **_SCOPE,
                 **CLIENT_FIELDS,
             },
@@ -116,7 +142,7 @@ REFRESH: dict[str, Any] = {
     "openapi_extra": {
         **_SECURITY,
         **form(
-            {**_REFRESH_TOKEN, **_SCOPE, **CLIENT_FIELDS},
+            {"refresh_token": {**TEXT, **_REFRESH_TOKEN}, **_SCOPE, **CLIENT_FIELDS},
             ["refresh_token"],
             {"refresh": {"value": {"refresh_token": "eyJ…"}}},
             JSON,

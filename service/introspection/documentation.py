@@ -5,21 +5,27 @@ from typing import Any
 from starlette.responses import Response
 
 from service.documentation import (
+    AWAY,
     CLIENT_FIELDS,
     OAUTH_ERRORS,
+    OPTIONAL_TEXT,
     STRING,
+    TEXT,
     TOO_MANY,
+    UNCACHED,
     form,
     json_answer,
     members,
     oauth_error,
     problem,
+    unauthorized,
 )
+from service.errors import CLIENT_UNPROVEN
 from service.http import FORM
 
 _TOKEN = {
-    "token": {**STRING, "description": "an access token or a refresh token"},
-    "token_type_hint": {**STRING, "description": "not needed: the token itself tells its kind"},
+    "token": {**TEXT, "description": "an access token or a refresh token"},
+    "token_type_hint": {**OPTIONAL_TEXT, "description": "not needed: the token itself tells its kind"},
     **CLIENT_FIELDS,
 }
 _EXAMPLES = {
@@ -66,7 +72,7 @@ REVOKE: dict[str, Any] = {
     "A token that is unknown or over is a success.",
     "response_class": Response,  # without a body
     "responses": {
-        200: {"description": "It is revoked, on every replica"},
+        200: {"description": "It is revoked, on every replica", "headers": UNCACHED},
         400: oauth_error(
             "RFC 6749 5.2",
             invalid_request="the parameter token is missing",
@@ -137,17 +143,22 @@ REVOCATIONS: dict[str, Any] = {
                     },
                 ],
             },
+            {"Cache-Control": {"required": True, "schema": STRING}, "ETag": {"schema": STRING}},
         ),
         304: {"description": "The snapshot is still the one of the ETag in If-None-Match"},
         400: problem(
             400, "Bad Request", "after is no cursor of this feed; leave it out to begin with a snapshot"
         ),
-        401: OAUTH_ERRORS[401],
+        401: unauthorized(
+            "Neither a client nor a token has proved itself",
+            invalid_client=CLIENT_UNPROVEN,
+            invalid_token="the access token has been revoked",  # noqa: S106  # a code, no password
+        ),
         403: oauth_error(
             "The token may not", insufficient_scope="this takes a token with the scope revocations:read"
         ),
         429: TOO_MANY,
-        503: OAUTH_ERRORS[503],
+        503: AWAY,
     },
     "openapi_extra": {
         "security": [{"basic": []}, {"bearer": []}],
@@ -155,13 +166,13 @@ REVOCATIONS: dict[str, Any] = {
             {
                 "name": "after",
                 "in": "query",
-                "schema": STRING,
+                "schema": {**STRING, "pattern": r"^[0-9a-f]{32}\.[0-9]{1,18}$"},
                 "description": "the cursor of the last answer",
             },
             {
                 "name": "wait",
                 "in": "query",
-                "schema": {"type": "number", "minimum": 0, "maximum": 60, "default": 0},
+                "schema": {"type": "number", "minimum": 0, "maximum": 60, "multipleOf": 0.001, "default": 0},
                 "description": "seconds to wait for a change",
             },
         ],

@@ -39,8 +39,8 @@ def routes(parts: Parts, directory: LiveCopy[Directory], authenticator: Authenti
         )
 
     router = APIRouter(route_class=PlainRoute, tags=["tokens"])
-    router.post("/introspect", **INTROSPECT)(introspect_token)
-    router.post("/revoke", **REVOKE)(revoke_token)
+    router.post("/introspect", name="introspect", **INTROSPECT)(introspect_token)
+    router.post("/revoke", name="revoke", **REVOKE)(revoke_token)
     return router
 
 

@@ -56,6 +56,8 @@ PRESSED = {
 }
 """A life of months in seconds: every rule as it is, every time shorter."""
 
+METRICS_TOKEN = "a-token-of-the-tests"
+
 KEY_ENCRYPTION_KEY = base64.b64encode(bytes(range(32))).decode()
 
 
