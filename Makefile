@@ -5,6 +5,7 @@ PYTHON ?=
 WORKERS ?= 4
 ARGS ?=
 SEED ?=
+SEEDS ?= 1-30
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq install --root-user-
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: run demo test test-keys test-api test-compose bench bench-compare bench-verify bench-revoke check lint format lock clean help setup
+.PHONY: run demo test test-faults test-keys test-api test-compose bench bench-compare bench-verify bench-revoke check lint format lock clean help setup
 
 run: setup ## Run Sealwright with its own PostgreSQL and Redis (PORT=8000)
 	@exec $(BIN)/sealwright dev --port $(PORT) --stop-with-parent
@@ -22,6 +23,10 @@ demo: setup ## The issuer and a resource service together: sign in, call, refres
 
 test: setup ## Run every test against real servers (WORKERS=4, ARGS="-k refresh")
 	@$(BIN)/pytest -n $(WORKERS) $(ARGS)
+
+test-faults: setup ## Kill, stop and cut every part under constant use, and check the history (SEEDS="1-30", SEEDS=17)
+	@$(BIN)/pytest -q -n 2 tests/test_faults_checker.py tests/test_faults.py
+	@$(BIN)/python -m tests.faults $(SEEDS)
 
 test-keys: setup ## Rotate keys every second for a minute, in either store, and 1,000 times in a library, under constant use
 	@$(BIN)/pytest -n 2 -m minute tests/test_key_lifecycle.py verifier/tests/test_keycache.py

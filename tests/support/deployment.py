@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -142,13 +142,15 @@ class Deployment:
         asyncio.run(seed(self.settings))
 
     @contextmanager
-    def serving(self, workers: int = 2, port: int | None = None) -> Iterator[Server]:
+    def serving(
+        self, workers: int = 2, port: int | None = None, program: Sequence[str] = SEALWRIGHT
+    ) -> Iterator[Server]:
         """Run `sealwright serve` until the end of the block; it must end by itself when asked to."""
         port = port or free_port()
         log = self.directory / f"serve-{port}.log"
         with log.open("wb") as out:
             process = subprocess.Popen(
-                [*SEALWRIGHT, "serve", "--port", str(port), "--workers", str(workers)],
+                [*program, "serve", "--port", str(port), "--workers", str(workers)],
                 env=self.env,
                 cwd=self.directory,
                 stdout=out,
