@@ -13,7 +13,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq install --root-user-
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: run demo test test-faults test-keys test-api test-compose bench bench-compare bench-verify bench-revoke check lint format lock clean help setup
+.PHONY: run demo test test-faults test-keys test-api test-compose bench bench-compare bench-verify bench-revoke bench-storage bench-crowd \
+  check lint format lock clean help setup
 
 run: setup ## Run Sealwright with its own PostgreSQL and Redis (PORT=8000)
 	@exec $(BIN)/sealwright dev --port $(PORT) --stop-with-parent
@@ -48,6 +49,12 @@ bench-verify: setup ## What verifying costs a resource service, and a thousand k
 
 bench-revoke: setup ## How soon a revoked token is refused in another process, and 100,000 revocations in force
 	@$(BIN)/python -m benchmarks.revoke
+
+bench-storage: setup ## A million rotations, and a million sessions: what the table and the WAL grow to; half an hour
+	@$(BIN)/python -m benchmarks.storage $(ARGS)
+
+bench-crowd: setup ## How long a refresh takes when 64 callers hold the same token
+	@$(BIN)/python -m benchmarks.crowd $(ARGS)
 
 check: lint ## Lint, types, imports, format, and migrations equal models
 	@$(BIN)/ruff format --check --quiet .

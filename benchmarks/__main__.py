@@ -8,9 +8,9 @@ import sys
 from collections.abc import Collection
 
 from benchmarks import machine, starting
-from benchmarks.comparison import LOSS, confirmed
+from benchmarks.comparison import LOSS, TRIES, confirmed
 from benchmarks.counting import counts
-from benchmarks.measuring import bench, told
+from benchmarks.measuring import EVERYTHING, bench, told
 from benchmarks.result import Result, ratios, stored_ratios
 from benchmarks.stack import Ground, prepared
 
@@ -20,61 +20,63 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--rounds", type=int, default=7, help="how often everything is measured")
     parser.add_argument("--seconds", type=float, default=1.2, help="of one operation in one round")
-    parser.add_argument("--starts", type=int, default=5, help="how often the service is started")
+    parser.add_argument(
+        "--starts", type=int, default=5, help="how often the service is started; 0: not at all"
+    )
+    parser.add_argument("--only", nargs="+", default=EVERYTHING, choices=EVERYTHING, metavar="OPERATION")
+    parser.add_argument("--set", nargs="+", default=[], help="settings: access_log=on", metavar="NAME=VALUE")
     parser.add_argument("--compare", action="store_true", help="compare with the stored result instead")
     parser.add_argument("--record", action="store_true", help="store the result, and put it into the page")
-    parser.add_argument(
-        "--set", action="append", default=[], help="a setting: access_log=on", metavar="NAME=VALUE"
-    )
     return parser.parse_args()
 
 
 def main() -> None:
     """Measure, and print; or compare, and fail."""
     asked = arguments()
-    settings = dict(each.split("=", 1) for each in asked.set)
-    with prepared(settings) as ground:
+    with prepared(dict(each.split("=", 1) for each in asked.set)) as ground:
         if asked.compare:
-            compare(ground, asked.rounds, asked.seconds)
+            compare(ground, asked)
             return
-        with bench(ground, asked.seconds) as running:
-            samples = running.rounds(asked.rounds)
-            told("counting statements and calls")
-            counted = counts(running)
-            memory = starting.worker_memory(running.stack)
-        described = machine.described(ground.servers)
-        told("starting, and starting again")
-        served = starting.seconds_to_serve(ground.deployment, asked.starts)
-    others = {
-        "`serve` to ready": served,
-        "`make run` to ready": starting.seconds_to_run(asked.starts),
-        "memory of a worker after load": memory,
-    }
-    result = Result(described, samples, counted, others)
+        result = measured(ground, asked)
     print(result.markdown())
     if asked.record:
         result.save()
 
 
-def compare(ground: Ground, rounds: int, seconds: float) -> None:
+def measured(ground: Ground, asked: argparse.Namespace) -> Result:
+    """Measure everything that is asked for."""
+    with bench(ground, asked.seconds) as running:
+        samples = running.rounds(asked.rounds, asked.only)
+        told("counting statements and calls")
+        counted = counts(running, asked.only)
+        others = {"memory of a worker after load": starting.worker_memory(running.stack)}
+    if asked.starts:
+        told("starting, and starting again")
+        others["`serve` to ready"] = starting.seconds_to_serve(ground.deployment, asked.starts)
+        others["`make run` to ready"] = starting.seconds_to_run(asked.starts)
+    return Result(machine.described(ground.servers), samples, counted, others)
+
+
+def compare(ground: Ground, asked: argparse.Namespace) -> None:
     """Fail if a ratio is lost, and stays so."""
-    stored = stored_ratios()
-    with bench(ground, seconds) as running:
+    stored = {name: ratio for name, ratio in stored_ratios().items() if operation_of(name) in asked.only}
+    with bench(ground, asked.seconds) as running:
 
-        def again(names: Collection[str]) -> dict[str, float]:
-            print(f"measured again: {', '.join(names)}")
-            return ratios(running.rounds(rounds, {name.removesuffix(" in Postgres") for name in names}))
+        def look(names: Collection[str]) -> dict[str, float]:
+            return ratios(running.rounds(asked.rounds, {operation_of(name) for name in names}))
 
-        measured = ratios(running.rounds(rounds))
-        losses = confirmed(stored, measured, again)
+        first = look(stored)
+        losses = confirmed(stored, first, look)
     for name, before in stored.items():
-        print(f"{name:25} {before:8.2f} → {measured[name]:8.2f}  {measured[name] / before - 1:+.0%}")
-    for name, factor in losses.items():
-        print(f"lost: {name}, by {factor - 1:.0%}", file=sys.stderr)
+        print(f"{name:22} {before:8.2f} → {first[name]:8.2f}  {first[name] / before - 1:+.0%}")
     if losses:
-        sys.exit(
-            f"more than {LOSS - 1:.0%} slower than benchmarks/result.json; docs/performance.md tells more"
-        )
+        said = ", ".join(f"{name} by {factor - 1:.0%}" for name, factor in losses.items())
+        sys.exit(f"lost, more than {LOSS - 1:.0%}, and measured {TRIES + 1} times: {said}")
+
+
+def operation_of(ratio: str) -> str:
+    """Return what has to be measured for it."""
+    return ratio.removesuffix(" in Postgres")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """How many statements and Redis calls a request takes, counted where they arrive."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from redis import Redis
@@ -17,8 +17,8 @@ IDLE = 2.0
 """Seconds that the service is watched while nobody asks: it looks at Postgres and Redis by itself, too."""
 
 
-def counts(bench: Bench) -> dict[str, dict[str, float]]:
-    """Return what each operation takes, less what the service does by itself, to one decimal."""
+def counts(bench: Bench, names: Collection[str]) -> dict[str, dict[str, float]]:
+    """Return what each of these operations takes, less what the service does by itself, to one decimal."""
     with _counted(bench.stack) as meter:
         before = meter()
         time.sleep(IDLE)
@@ -26,6 +26,7 @@ def counts(bench: Bench) -> dict[str, dict[str, float]]:
         return {
             operation.name: _kinds(bench.run(operation, meter, bench.seconds * operation.weight), idle)
             for operation in OPERATIONS
+            if operation.name in names
         }
 
 

@@ -54,6 +54,7 @@ def drive(
     seconds: float,
     callers: int = CONNECTIONS,
     at_most: int = sys.maxsize,
+    warm_up: float = 0.4,
     may_fail: bool = False,
 ) -> Measured:
     """Put a server under load.
@@ -66,6 +67,7 @@ def drive(
         "tokens": list(job.tokens),
         "port": port,
         "callers": callers,
+        "warm_up": warm_up,
         "seconds": seconds,
         "at_most": at_most,
     }
@@ -87,7 +89,7 @@ def drive(
         seen: dict[str, Any] = json.loads(process.stdout.readline())
     if seen["errors"] and not may_fail:
         raise SystemExit(f"{seen['errors']} of {seen['answers']} answers were errors: {seen['first_error']}")
-    answers = max(1, seen["answers"])
+    answers = seen["answers"]
     before, after = readings
     return Measured(
         **{name: seen[name] for name in ("seconds", "answers", "p50", "p99", "most", "errors")},

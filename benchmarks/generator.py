@@ -6,6 +6,7 @@ and no event loop between the clock and the wire.
 """
 
 import json
+import math
 import re
 import selectors
 import socket
@@ -21,9 +22,6 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _SUCCESSOR = re.compile(rb'"refresh_token": *"([^"]+)"')
 _WAIT = 0.01
 """Seconds that the clock is not looked at while nothing comes."""
-
-WARM_UP = 0.4
-"""Seconds before anything is counted."""
 
 Caller = int
 """Which of the connections."""
@@ -212,18 +210,19 @@ class Load:
         self._ending = False
         self.seen = Seen()
 
-    def run(self, seconds: float, at_most: int) -> float:
-        """Warm up, then count for so long, or until so many answers have come; return how long it was."""
+    def run(self, warm_up: float, seconds: float, at_most: int) -> float:
+        """Warm up, then count for so long, but one answer at least and so many at most; return how long it was."""
         began = time.perf_counter()
         # One after the other: a worker that is idle takes the next connection, so they share them evenly.
         for caller in range(self._callers):
             self._dial(caller)
-            self._work(until=began + WARM_UP / 2 * (caller + 1) / self._callers)
-        self._work(until=began + WARM_UP)
+            self._work(until=began + warm_up / 2 * (caller + 1) / self._callers)
+        self._work(until=began + warm_up)
         self.seen = Seen()
         say("START")
         counted_from = time.perf_counter()
         self._work(until=counted_from + seconds, at_most=at_most)
+        self._work(until=math.inf, at_most=1)
         took = time.perf_counter() - counted_from
         say("STOP")
         self._ending = True
@@ -283,7 +282,7 @@ def main() -> None:
     job = json.load(sys.stdin)
     plan = plan_of(job["what"], job["tokens"], job["callers"])
     load = Load(("127.0.0.1", job["port"]), job["callers"], plan)
-    seconds = load.run(job["seconds"], job["at_most"])
+    seconds = load.run(job["warm_up"], job["seconds"], job["at_most"])
     milliseconds = sorted(load.seen.milliseconds)
 
     def percentile(share: float) -> float:

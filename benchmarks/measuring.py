@@ -9,20 +9,20 @@ from dataclasses import dataclass, fields
 from statistics import median
 
 import httpx2
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from benchmarks import bare, floors, meters
-from benchmarks.driving import Job, Measured, drive
+from benchmarks.driving import CONNECTIONS, Job, Measured, drive
 from benchmarks.generator import get
 from benchmarks.operations import OPERATIONS, Operation, Subjects
 from benchmarks.stack import WORKERS, Ground, Stack
 from benchmarks.verify import verification
-from sealwright.testing import Issuer
 from tests.support.orders import ordering
 from tests.support.revoking import seconds_until_refused
 
 VERIFY = "verify in the library"
 REFUSED = "revoke → refused"
+EVERYTHING = (*(operation.name for operation in OPERATIONS), VERIFY, REFUSED)
+
 REFUSALS = 50
 """Revocations that one look at them takes."""
 
@@ -65,36 +65,36 @@ class Bench:
         self.stack = running
         self.seconds = seconds
         self._bare = bare_port, meters.cpu(service=bare_pid)
-        self._subjects = Subjects.of(running, 16)
+        self._subjects = Subjects(running)
         (self._key,) = running.deployment.keys_dir.glob("*.pem")
-        key = rsa.generate_private_key(65537, 2048)
-        self._verifying = Issuer(private_key=key), key
 
     def run(self, operation: Operation, meter: meters.Meter, seconds: float) -> Measured:
         """Put one operation under load."""
-        done = drive(self.stack.port, operation.job(self._subjects), meter, seconds=seconds)
-        self._subjects.refresh = done.tokens or self._subjects.refresh
+        job = operation.job(self._subjects)
+        done = drive(self.stack.port, job, meter, seconds=seconds, callers=operation.callers)
+        if done.tokens:
+            self._subjects.refresh = done.tokens
         return done
 
-    def rounds(self, count: int, names: Collection[str] | None = None) -> dict[str, Sample]:
-        """Measure all operations, or those of these names, in so many rounds."""
-        chosen = [each for each in OPERATIONS if names is None or each.name in names]
+    def rounds(self, count: int, names: Collection[str]) -> dict[str, Sample]:
+        """Measure the operations of these names, in so many rounds."""
+        chosen = [each for each in OPERATIONS if each.name in names]
         seen: dict[str, list[Sample]] = {}
         for number in range(count):
             told(f"round {number + 1} of {count}")
             for operation in chosen:
                 seen.setdefault(operation.name, []).append(self._sample(operation))
-            if names is None or VERIFY in names:
+            if VERIFY in names:
                 seen.setdefault(VERIFY, []).append(self._verification())
         found = {name: middle(samples) for name, samples in seen.items()}
-        if names is None or REFUSED in names:
+        if REFUSED in names:
             found[REFUSED] = middle(list(self._refusals(count)))
         return found
 
     def _sample(self, operation: Operation) -> Sample:
         floor = self._floor(operation.floor)
         done = self.run(operation, self.stack.cpu, self.seconds * operation.weight)
-        commits = done.each["postgres"] / self._commit(16).cpu if operation.commits else 0
+        commits = done.each["postgres"] / self._commit(CONNECTIONS).cpu if operation.commits else 0
         return Sample(
             ratio=done.each["service"] / (floor * operation.times),
             floor=floor,
@@ -120,8 +120,7 @@ class Bench:
         return floors.commit(url, pid, connections, self.seconds)
 
     def _verification(self) -> Sample:
-        issuer, key = self._verifying
-        floor, first = (each / 1000 for each in asyncio.run(verification(issuer, key)))
+        floor, first = (each / 1000 for each in asyncio.run(verification()))
         return Sample(ratio=first / floor, floor=floor, rate=1000 / first, service=first)
 
     def _refusals(self, count: int) -> Iterator[Sample]:

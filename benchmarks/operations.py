@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from urllib.parse import urlencode
 
 import httpx2
 
-from benchmarks.driving import Job
+from benchmarks.driving import CONNECTIONS, Job
 from benchmarks.generator import get, post
 from benchmarks.stack import Stack
 from service.cli import demo
@@ -34,20 +35,25 @@ class Operation:
     """Whether what it costs in Postgres is told in commits."""
     weight: float = 1
     """How much longer than others it has to run for as good a figure."""
+    callers: int = CONNECTIONS
 
 
-@dataclass
 class Subjects:
-    """What requests are about."""
+    """What requests are about, made when it is first needed."""
 
-    refresh: list[str]
-    access: str
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
 
-    @classmethod
-    def of(cls, stack: Stack, count: int) -> "Subjects":
-        """Sign in, and get a token."""
-        with httpx2.Client(base_url=stack.server.url, timeout=60) as client:
-            return cls(stack.sign_in(count), new_token(client))
+    @cached_property
+    def refresh(self) -> list[str]:
+        """Live refresh tokens, one a connection."""
+        return self._stack.sign_in(CONNECTIONS)
+
+    @cached_property
+    def access(self) -> str:
+        """An access token."""
+        with httpx2.Client(base_url=self._stack.server.url, timeout=60) as client:
+            return new_token(client)
 
 
 def _form(path: str, fields: Mapping[str, str]) -> Job:
@@ -79,5 +85,6 @@ OPERATIONS = (
         "password hash",
         lambda _: _form("/token", {"grant_type": "password", **_ALICE}),
         weight=2.5,
+        callers=4,  # more than would have their turn in time are turned away
     ),
 )

@@ -6,12 +6,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchmarks.measuring import REFUSED, VERIFY, Sample
+from benchmarks.page import put, table
 from benchmarks.targets import TARGETS
 from tests.support.pages import ROOT
 
 STORED = ROOT / "benchmarks" / "result.json"
-_PAGE = ROOT / "docs" / "performance.md"
-_BEGIN, _END = "<!-- measured -->\n", "<!-- end of what is measured -->\n"
 
 _FLOORS = {
     "client_credentials": "a signature",
@@ -33,29 +32,18 @@ class Result:
     """What is no request: starting, memory."""
 
     @property
-    def ratios(self) -> dict[str, float]:
-        """What a later run is compared with."""
-        return ratios(self.samples)
-
-    @property
     def values(self) -> dict[str, float]:
         """What the targets speak of."""
         counted = {
             f"{name}: {what}": value for name, kinds in self.counts.items() for what, value in kinds.items()
         }
-        return {
-            **self.ratios,
-            **counted,
-            **self.others,
-            "refresh: CPU of Postgres": self.samples["refresh"].postgres,
-        }
+        in_postgres = {f"{name}: CPU of Postgres": sample.postgres for name, sample in self.samples.items()}
+        return {**ratios(self.samples), **counted, **in_postgres, **self.others}
 
     def save(self) -> None:
         """Keep it, and put its tables into the page."""
         STORED.write_text(json.dumps(_rounded(asdict(self)), indent=2, ensure_ascii=False) + "\n")
-        before, _, rest = _PAGE.read_text().partition(_BEGIN)
-        after = rest.partition(_END)[2]
-        _PAGE.write_text(f"{before}{_BEGIN}\n{self.markdown()}\n{_END}{after}")
+        put("operations", self.markdown())
 
     def markdown(self) -> str:
         """Return the machine, the operations and the targets."""
@@ -85,6 +73,8 @@ class Result:
     def _targets(self) -> str:
         rows = [["", "measured", "at most", "aim", ""]]
         for target in TARGETS:
+            if target.value not in self.values:
+                continue
             numbers = [self.values[target.value], target.most, target.aim]
             shown = ["" if each is None else f"{each:.3g} {target.unit}".strip() for each in numbers]
             rows.append([target.value, *shown, target.verdict(self.values)])
@@ -92,7 +82,7 @@ class Result:
 
 
 def ratios(samples: Mapping[str, Sample]) -> dict[str, float]:
-    """Return what is compared, by name."""
+    """Return what a later run is compared with, by name."""
     in_postgres = {f"{name} in Postgres": each.commits for name, each in samples.items() if each.commits}
     return {name: each.ratio for name, each in samples.items()} | in_postgres
 
@@ -103,21 +93,6 @@ def stored_ratios() -> dict[str, float]:
         raise SystemExit("nothing to compare with; keep a result first: make bench ARGS=--record")
     kept: dict[str, Any] = json.loads(STORED.read_text())
     return ratios({name: Sample(**figures) for name, figures in kept["samples"].items()})
-
-
-def table(rows: list[list[str]]) -> str:
-    """Return a table in Markdown that reads well in a terminal, too."""
-    widths = [max(len(cell) for cell in column) for column in zip(*_even(rows), strict=True)]
-    lines = [
-        f"| {' | '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))} |"
-        for row in _even(rows)
-    ]
-    lines.insert(1, f"|{'|'.join('-' * (width + 2) for width in widths)}|")
-    return "\n".join(lines) + "\n"
-
-
-def _even(rows: list[list[str]]) -> list[list[str]]:
-    return [row + [""] * (len(rows[0]) - len(row)) for row in rows]
 
 
 def _rounded(value: Any) -> Any:

@@ -3,36 +3,22 @@
 `make bench-revoke`. The service, two workers, and examples/orders, each a process of its own, over HTTP.
 """
 
-import subprocess
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import httpx2
 
+from benchmarks.meters import resident
+from benchmarks.stack import prepared
 from tests.support.database import sql
-from tests.support.deployment import Deployment, Server, new_database
+from tests.support.deployment import Server
 from tests.support.orders import ordering
 from tests.support.revoking import MANY, milliseconds, new_token, seconds_until_refused, snapshot, status
-from tests.support.servers import running
 
 REVOKED = 500
 IN_FORCE = 100_000
 REQUESTS = 3_000
 ANEW = 1.1
 """Seconds after which a snapshot is not the one of before."""
-
-
-@contextmanager
-def deployed() -> Iterator[tuple[Deployment, Server]]:
-    """Run the service."""
-    with tempfile.TemporaryDirectory() as folder, running(None, None) as urls:
-        made = Deployment(new_database(urls.database), urls.redis, Path(folder), "http://localhost:8000")
-        made.prepare()
-        with made.serving(workers=2) as server:
-            yield made, server
 
 
 def client(server: Server) -> httpx2.Client:
@@ -53,15 +39,17 @@ def requests(issuer: httpx2.Client, resource: httpx2.Client) -> str:
 
 def memory(server: Server) -> str:
     """Say what a process holds."""
-    seen = subprocess.run(
-        ["ps", "-o", "rss=", "-p", str(server.process.pid)], capture_output=True, text=True, check=True
-    )
-    return f"{int(seen.stdout) / 1024:.0f} MiB"
+    return f"{resident(server.process.pid):.0f} MB"
 
 
 def main() -> None:
     """Measure, and print."""
-    with deployed() as (made, issuer), client(issuer) as http:
+    with (
+        prepared({}, hashes=False) as ground,
+        ground.serving() as stack,
+        client(stack.server) as http,
+    ):
+        made, issuer = stack.deployment, stack.server
         with ordering(made, issuer.url) as orders, client(orders) as shop:
             taken = list(seconds_until_refused(http, shop, REVOKED))
             print(f"revoked, then refused in another process   {milliseconds(taken)}")

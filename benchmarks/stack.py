@@ -32,6 +32,10 @@ class Ground:
         with self.deployment.serving(workers=WORKERS) as server:
             yield Stack(self.deployment, self.servers, self.folder, server)
 
+    def another(self) -> "Ground":
+        """Make a deployment with a database of its own, on the same servers, for what never hashes a password."""
+        return Ground(_deployment(self.servers, self.folder / "another", {}), self.servers, self.folder)
+
 
 @dataclass(frozen=True)
 class Stack(Ground):
@@ -62,18 +66,20 @@ class Stack(Ground):
 
 
 @contextmanager
-def prepared(settings: Mapping[str, str], *, hashes: bool = True) -> Iterator["Ground"]:
+def prepared(settings: Mapping[str, str], *, hashes: bool = True) -> Iterator[Ground]:
     """Start the servers and prepare a deployment with the settings of production, but for those that are given.
 
     `hashes=False`: passwords are hashed in next to no time, for what signs in often and measures something else.
     """
+    own = {name: str(Settings.model_fields[name].default) for name in _HASHES} if hashes else {}
     with tempfile.TemporaryDirectory(prefix="sealwright-bench-") as made:
         folder = Path(made)
         with embedded.start(folder / "data") as servers:
-            database = new_database(servers.database_url)
-            new = Deployment(database, servers.redis_url, folder, "https://auth.example.com")
-            if hashes:
-                new = new.having(**{name: str(Settings.model_fields[name].default) for name in _HASHES})
-            new.prepare()
-            production = {"environment": "production", "metrics_port": str(free_port())}
-            yield Ground(new.having(**production, **settings), servers, folder)
+            yield Ground(_deployment(servers, folder / "one", {**own, **settings}), servers, folder)
+
+
+def _deployment(servers: embedded.Servers, folder: Path, settings: Mapping[str, str]) -> Deployment:
+    database = new_database(servers.database_url)
+    new = Deployment(database, servers.redis_url, folder, "https://auth.example.com").having(**settings)
+    new.prepare()
+    return new.having(environment="production", metrics_port=str(free_port()))
