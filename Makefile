@@ -45,7 +45,7 @@ bench-compare: setup ## Fail if anything costs over 15 % more, so measured, than
 	@$(BIN)/python -m benchmarks --compare $(ARGS)
 
 bench-verify: setup ## What verifying costs a resource service, and a thousand key rotations without a refusal
-	@$(BIN)/python benchmarks/verify.py
+	@$(BIN)/python -m benchmarks.verify
 
 bench-revoke: setup ## How soon a revoked token is refused in another process, and 100,000 revocations in force
 	@$(BIN)/python -m benchmarks.revoke

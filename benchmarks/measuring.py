@@ -12,8 +12,8 @@ import httpx2
 
 from benchmarks import bare, floors, meters
 from benchmarks.driving import CONNECTIONS, Job, Measured, drive
-from benchmarks.generator import get
 from benchmarks.operations import OPERATIONS, Operation, Subjects
+from benchmarks.plans import get
 from benchmarks.stack import WORKERS, Ground, Stack
 from benchmarks.verify import verification
 from tests.support.orders import ordering

@@ -22,7 +22,13 @@ STATEMENTS, CALLS = "Postgres statements", "Redis calls"
 
 
 def cpu(**roots: int) -> Meter:
-    """Read the milliseconds of CPU that each of these processes has used so far, its descendants included."""
+    """Read the milliseconds of CPU that each of these processes has used so far, its descendants included.
+
+    Raises:
+        SystemExit: there is no /proc to read it from.
+    """
+    if not Path("/proc/self/stat").exists():
+        raise SystemExit("CPU is read from /proc: run this on Linux, or in a container")
 
     def read() -> Reading:
         parents, used = _processes()

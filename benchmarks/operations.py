@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import httpx2
 
 from benchmarks.driving import CONNECTIONS, Job
-from benchmarks.generator import get, post
+from benchmarks.plans import get, post
 from benchmarks.stack import Stack
 from service.cli import demo
 from service.metadata import JWKS_PATH, PATHS
