@@ -1,9 +1,11 @@
 """uvicorn's HTTP/1.1, with a bound on what a connection may send and how slowly, and on how many there are."""
 
 import asyncio
+import heapq
 import json
+import math
 import time
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import httptools
 from starlette.requests import Request
@@ -17,6 +19,15 @@ from service.sending import Answer, Common
 MAX_HEAD = 64 * 1024
 """Bytes of a request's line and headers; besides them at most what one read brings."""
 
+MAX_FIELDS = 128
+"""Of a request's head. Each takes a hundred bytes and more here, even if it has but two."""
+
+MAX_PIPELINED = 16
+"""Requests that wait on a connection for the one before. Some thousands come in one read, and would be kept."""
+
+MAX_PIECES = 4096
+"""Chunks and trailers of one body. Each chunk makes the server copy what came before it."""
+
 HEAD_TIMEOUT = 10.0
 """Seconds for a connection to send its first request's head, and for any other to be sent once it is begun."""
 
@@ -29,8 +40,29 @@ MAX_SENT = 1024 * 1024
 TAKING_TIMEOUT = 30.0
 """Seconds for answers to be taken that wait here because the caller reads none: 16 MiB at 4.5 Mbit/s."""
 
+MAX_BUSY = 64
+"""Connections beyond the limit that are told so; more are closed as they come."""
+
+BUSY_TIMEOUT = 2.0
+"""Seconds for such a connection to send the head that is answered."""
+
+ROOM = 16
+"""The part of all connections for which room is made at once: to look for them takes a while."""
+
+SAFE_FOR = 1.0
+"""Seconds for which a caller may keep a connection waiting that somebody else could have."""
+
 ALWAYS_ANSWERED = frozenset({"/healthz", "/readyz", "/metrics"})
 """However many connections there are: a worker that is merely busy must not be taken for a dead one."""
+
+
+class _TooMuch(Exception):
+    """What the parser has found is more than is taken."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -39,23 +71,33 @@ class BoundedProtocol(HttpToolsProtocol):
     A timer runs only while a head or a body is awaited: what comes whole in one read costs none.
     """
 
+    _full_until: ClassVar = 0.0
+    """Before that no caller has kept its connection waiting for long: there is no room to be made."""
+
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
         # uvicorn's own answer beyond the limit has no Retry-After, and would go to those who came before, too.
         self._most, self.limit_concurrency = self.limit_concurrency, None
         self._awaited: Literal["head", "body"] | None = None
         self._sent = 0
+        self._pieces = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._timed_since = 0.0
         self._taking: asyncio.TimerHandle | None = None
         self._common = Common(self.server_state)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """Give the first request its time."""
         super().connection_made(transport)
-        if self._most is not None and len(self.connections) > self._most:
+        beyond = 0 if self._most is None else len(self.connections) - self._most
+        if beyond <= 0 or self._make_room():
+            self._start_timer(HEAD_TIMEOUT)
+        elif beyond <= MAX_BUSY:
             # Answered all the same: a connection that is only closed looks like a broken one.
             self.app = self._busy
-        self._start_timer(HEAD_TIMEOUT)
+            self._start_timer(BUSY_TIMEOUT)
+        else:
+            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the timers."""
@@ -87,19 +129,30 @@ class BoundedProtocol(HttpToolsProtocol):
                 # The parser takes what follows for another protocol, the body too, and then for the next request:
                 # behind a proxy its answer would go to somebody else. We know no other protocol (RFC 9110 7.8).
                 pieces += [memoryview(piece)[upgrade.args[0] :], self._without_upgrade()]
-            except httptools.HttpParserError:
-                self.send_400_response("this is no HTTP request")
+            except httptools.HttpParserError as error:
+                found = error.__context__
+                if isinstance(found, _TooMuch):
+                    self._refuse(found.status, found.detail)
+                else:
+                    self.send_400_response("this is no HTTP request")
                 return
 
     def on_message_begin(self) -> None:
         """Begin to count a head."""
+        if len(self.pipeline) == MAX_PIPELINED:
+            # It is not told so: what comes next on this connection are the answers to those before.
+            raise _TooMuch(400, "too many requests are sent without waiting for answers")
         super().on_message_begin()
-        self._awaited, self._sent = "head", 0
+        self._awaited, self._sent, self._pieces = "head", 0, 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header, and no trailer: who looked at the headers, a proxy or we, has not seen it (RFC 9110 6.5.1)."""
-        if self._awaited == "head":
+        if self._awaited != "head":
+            self.on_chunk_header()
+        elif len(self.headers) < MAX_FIELDS:
             super().on_header(name, value)
+        else:
+            raise _TooMuch(431, "the request has too many headers")
 
     def on_headers_complete(self) -> None:
         """Note when the request came: what handles it may do so much later, behind others."""
@@ -115,6 +168,12 @@ class BoundedProtocol(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         answer = Answer(cycle, self._common)
         super()._start_asgi_task(cycle, lambda scope, receive, _: app(scope, receive, answer))
+
+    def on_chunk_header(self) -> None:
+        """Count the pieces of a body."""
+        self._pieces += 1
+        if self._pieces > MAX_PIECES:
+            raise _TooMuch(413, "the request's body is in too many pieces")
 
     def on_message_complete(self) -> None:
         """Wait for nothing until the next request begins."""
@@ -164,6 +223,47 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._taking is None and self.transport.get_write_buffer_size():
             self._taking = self.loop.call_later(TAKING_TIMEOUT, self.transport.abort)
 
+    def _make_room(self) -> bool:
+        """Hang up on the callers that have kept their connections waiting for longest, if it is long enough.
+
+        Else a few hundred callers who hold what they do not use would keep all others out.
+        """
+        now = self.loop.time()
+        if now < BoundedProtocol._full_until:
+            return False
+        waiting = [
+            (each.waiting_since(), id(each), each)
+            for each in self.connections
+            if isinstance(each, BoundedProtocol)
+        ]
+        longest = heapq.nsmallest(max(1, len(waiting) // ROOM), waiting)
+        BoundedProtocol._full_until = min(longest[0][0], now) + SAFE_FOR
+        for since, _, each in longest:
+            if now - since >= SAFE_FOR:
+                each.hang_up()
+        return now >= BoundedProtocol._full_until
+
+    def waiting_since(self) -> float:
+        """Return since when all that is waited for here is the caller, infinity if it is not so."""
+        if self.transport.is_closing() and self._taking is None:
+            return math.inf
+        if self._taking is not None:
+            return self._taking.when() - TAKING_TIMEOUT
+        if self.timeout_keep_alive_task is not None:
+            return self.timeout_keep_alive_task.when() - self.timeout_keep_alive
+        if self._timer is not None and self._may_answer():
+            return self._timed_since
+        return math.inf
+
+    def hang_up(self) -> None:
+        """Do at once what is done when the caller's time is over."""
+        if self._taking is not None:
+            self.transport.abort()
+        elif self._timer is not None:
+            self._too_slow()
+        else:
+            self.transport.close()
+
     def _is_upgrade(self) -> bool:
         # So is CONNECT, to the parser; what it asks for is no path of ours, and refused as such.
         return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
@@ -199,7 +299,8 @@ class BoundedProtocol(HttpToolsProtocol):
         return b"".join([STATUS_LINE[status], *(b"%s: %s\r\n" % header for header in headers), b"\r\n", body])
 
     async def _busy(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] in ALWAYS_ANSWERED:
+        assert self._most is not None
+        if scope["path"] in ALWAYS_ANSWERED or len(self.connections) <= self._most:
             await self.config.loaded_app(scope, receive, send)
             return
         refused = await render(
@@ -210,6 +311,7 @@ class BoundedProtocol(HttpToolsProtocol):
         await refused(scope, receive, send)
 
     def _start_timer(self, seconds: float) -> None:
+        self._timed_since = self.loop.time()
         self._timer = self.loop.call_later(seconds, self._too_slow)
 
     def _stop_timer(self) -> None:
@@ -218,5 +320,5 @@ class BoundedProtocol(HttpToolsProtocol):
             self._timer = None
 
     def _too_slow(self) -> None:
-        self._timer = None
+        self._stop_timer()
         self._refuse(408, "the request did not come in time")

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from contextlib import suppress
 from http.client import HTTPResponse
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from service import protocol
-from service.protocol import BoundedProtocol
+from service.protocol import MAX_PIPELINED, BoundedProtocol
 from tests.support.deployment import Deployment, Server
 
 MIB = 1 << 20
@@ -79,6 +80,34 @@ def test_a_head_that_is_too_large_is_told_so(server: Server) -> None:
 
     assert answer.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
     assert b"application/problem+json" in answer
+
+
+@pytest.mark.parametrize(
+    ("sent", "refusal"),
+    [
+        (b"GET / HTTP/1.1\r\n" + b"a:b\r\n" * 200, b"HTTP/1.1 431 "),
+        (
+            b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * 5_000,
+            b"HTTP/1.1 413 ",
+        ),
+    ],
+    ids=["headers", "chunks"],
+)
+def test_what_comes_in_too_many_small_pieces_is_refused(server: Server, sent: bytes, refusal: bytes) -> None:
+    with connect(server) as connection:
+        connection.sendall(sent)
+
+        assert connection.recv(65536).startswith(refusal)
+
+
+def test_who_sends_requests_by_the_thousand_and_reads_no_answer_is_hung_up_on(server: Server) -> None:
+    with connect(server) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2_000)
+        answers = b""
+        with suppress(ConnectionResetError):
+            answers = all_from(connection)
+
+    assert answers.count(b"HTTP/1.1 200 OK") <= MAX_PIPELINED + 1
 
 
 def test_an_ordinary_large_head_is_read(http: httpx2.Client) -> None:

@@ -1,14 +1,20 @@
 """What holds for every answer: its headers, who is believed about the address, and how much is served at once."""
 
+import base64
+import json
+import select
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from urllib.parse import quote
 
 import httpx2
 import pytest
 
-from tests.support.client import Api, bearer
+from service.protocol import MAX_BUSY
+from tests.support.client import SERVICE_AUTH, Api, bearer
 from tests.support.deployment import Deployment, Server
+from tests.support.processes import eventually
 from tests.test_connections import connect
 
 HEALTHZ = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -144,11 +150,24 @@ def test_a_body_that_nobody_reads_holds_no_connection(server: Server) -> None:
     assert answer.count(b"HTTP/1.1 ") == 1  # a second one would be taken for the next request's
 
 
-def test_beyond_its_connections_a_worker_asks_for_patience_and_the_first_are_served(small: Server) -> None:
+@contextmanager
+def full(small: Server) -> Iterator[tuple[ExitStack, list[socket.socket]]]:
+    """Have as many requests under way as there may be connections: listeners that wait for revocations."""
+    credentials = base64.b64encode(":".join(SERVICE_AUTH).encode())
+    listener = b"GET /revocations%s HTTP/1.1\r\nHost: x\r\nAuthorization: Basic " + credentials + b"\r\n\r\n"
     with ExitStack() as held:
-        first = [held.enter_context(connect(small)) for _ in range(MOST)]
-        for connection in first:
-            assert said(connection, LOGOUT).startswith(b"HTTP/1.1 401 ")
+        connections = [held.enter_context(connect(small)) for _ in range(MOST)]
+        for connection in connections:
+            _, _, body = said(connection, listener % b"").partition(b"\r\n\r\n")
+            cursor = quote(json.loads(body)["cursor"]).encode()
+            connection.sendall(listener % (b"?wait=20&after=" + cursor))
+        yield held, connections
+
+
+def test_beyond_its_connections_a_worker_asks_for_patience_and_the_first_are_served(
+    small: Server, api: Api
+) -> None:
+    with full(small) as (held, first):
         beyond = held.enter_context(connect(small))
 
         beyond.sendall(LOGOUT)
@@ -158,16 +177,62 @@ def test_beyond_its_connections_a_worker_asks_for_patience_and_the_first_are_ser
         assert b"retry-after: 1\r\n" in refused
         assert b"connection: close\r\n" in refused.lower()
         assert said(held.enter_context(connect(small)), HEALTHZ).startswith(b"HTTP/1.1 200 ")
-        assert said(first[0], LOGOUT).startswith(b"HTTP/1.1 401 ")
+        api.revoke(api.sign_in().access)  # which is what they listen for
+        assert all(answer(connection).startswith(b"HTTP/1.1 200 ") for connection in first)
+
+
+def test_far_beyond_its_connections_a_worker_hangs_up_at_once(small: Server) -> None:
+    with full(small) as (held, _):
+        busy = [held.enter_context(connect(small)) for _ in range(MAX_BUSY)]
+        beyond = held.enter_context(connect(small))
+        assert until_closed(beyond) == b""
+
+        # Those that say nothing have a moment only, and then it answers again.
+        assert all(until_closed(connection).startswith(b"HTTP/1.1 408 ") for connection in busy)
+        assert said(held.enter_context(connect(small)), HEALTHZ).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    ("sent", "last_word"),
+    [(HEALTHZ, b""), (HEALTHZ[:30], b"HTTP/1.1 408 "), (b"", b"HTTP/1.1 408 ")],
+    ids=["idle", "slow", "silent"],
+)
+def test_who_keeps_a_connection_for_nothing_has_to_leave_it_to_others(
+    small: Server, sent: bytes, last_word: bytes
+) -> None:
+    with ExitStack() as held:
+        waiting = [held.enter_context(connect(small)) for _ in range(MOST)]
+        for connection in waiting:
+            connection.sendall(sent)
+            if sent == HEALTHZ:
+                answer(connection)
+        served = []
+
+        def another_is_served() -> bool:
+            connection = held.enter_context(connect(small))
+            connection.sendall(LOGOUT)
+            served.append(answer(connection))
+            return served[-1].startswith(b"HTTP/1.1 401 ")
+
+        eventually(another_is_served, within=5)  # before any of them has used up its time
+        [left, *_], _, _ = select.select(waiting, [], [], 5)
+        assert until_closed(left).startswith(last_word)
 
 
 def said(connection: socket.socket, request: bytes) -> bytes:
     """Send a request; the answer to it, whole, so that the next is read from its beginning."""
     connection.sendall(request)
-    answer = b""
-    while b"\r\n\r\n" not in answer:
-        answer += connection.recv(65536)
-    head, _, body = answer.partition(b"\r\n\r\n")
+    return answer(connection)
+
+
+def answer(connection: socket.socket) -> bytes:
+    """The next answer, whole."""
+    received = b""
+    while b"\r\n\r\n" not in received:
+        piece = connection.recv(65536)
+        assert piece, received
+        received += piece
+    head, _, body = received.partition(b"\r\n\r\n")
     [length] = [int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
     while len(body) < length:
         body += connection.recv(65536)

@@ -5,10 +5,13 @@ import os
 import re
 import secrets
 import signal
+import socket
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
@@ -16,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service import board, metrics
 from service.board import Board, Family
+from service.cli import scraping
 from service.metrics import Exposition, Metrics
 from tests.support.actors import PASSWORD, Actors
 from tests.support.client import Api, bearer, tokens
@@ -176,6 +180,33 @@ def test_metrics_take_their_token_and_nothing_else(watched: Watched, own_api: Ap
     assert "sealwright_workers" in answer.text
     elsewhere = httpx2.get(watched.metrics_url.replace("/metrics", "/"), headers=bearer(TOKEN))
     assert elsewhere.status_code == 404
+
+
+def test_who_holds_connections_to_the_port_of_metrics_holds_no_threads_for_long(watched: Watched) -> None:
+    address = urlsplit(watched.metrics_url)
+
+    def connected(held: ExitStack) -> socket.socket:
+        return held.enter_context(
+            socket.create_connection((address.hostname, address.port), timeout=scraping.TIMEOUT + 20)
+        )
+
+    def threads() -> int:
+        return len(list(Path(f"/proc/{watched.server.process.pid}/task").iterdir()))
+
+    before = threads()
+    with ExitStack() as held:
+        for _ in range(scraping.MAX_CONNECTIONS):
+            connected(held).sendall(b"GET /metrics HTTP/1.1\r\nHalf-a-head: ")
+        beyond = [connected(held) for _ in range(scraping.MAX_CONNECTIONS)]
+        assert [connection.recv(1) for connection in beyond] == [b""] * len(beyond)
+        assert threads() <= before + scraping.MAX_CONNECTIONS
+
+        def is_answered() -> bool:
+            with suppress(httpx2.TransportError):
+                return bool(watched.scrape())
+            return False
+
+        eventually(is_answered, within=scraping.TIMEOUT + 20)
 
 
 def test_an_id_travels_from_the_request_into_its_lines_and_its_answer(watched: Watched, own_api: Api) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import time
 from dataclasses import replace
@@ -10,9 +11,10 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from service.cli import demo
+from service.cli import demo, descriptors
 from service.cli.seed import seed
 from tests.support.client import Api, tokens
+from tests.support.command import Command
 from tests.support.database import held, until, until_waiting
 from tests.support.deployment import Deployment
 from tests.support.processes import eventually, is_running
@@ -83,6 +85,23 @@ def test_processes_that_are_killed_leave_no_file_behind(deployment: Deployment, 
         server.process.wait(20)
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_it_takes_the_open_files_that_its_connections_need_or_says_what_is_missing(
+    deployment: Deployment, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allowed = (1024, 2000)
+    taken = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: allowed)
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: taken.append(limits))
+
+    descriptors.allow(deployment.having(max_connections="1000").settings)
+    assert [(1000 < soft <= 2000, hard) for soft, hard in taken] == [(True, 2000)]
+
+    command.of(deployment.having(max_connections="2000"))
+    said = command.refused("serve")
+    assert "SEALWRIGHT_MAX_CONNECTIONS" in said
+    assert "allows 2000" in said
 
 
 def test_a_folder_without_keys_is_refused_with_what_to_run(deployment: Deployment, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from rich.console import Console
 
 from service import embedded, logs, signing
 from service.board import Board
-from service.cli import banner, output
+from service.cli import banner, descriptors, output
 from service.cli.connect import opened
 from service.cli.scraping import scraped
 from service.cli.seed import seed
@@ -71,6 +71,7 @@ def _prepared(servers: embedded.Servers, issuer: str, runner: asyncio.Runner) ->
         database_url=servers.database_url,
         redis_url=servers.redis_url,
     )
+    descriptors.allow(known)
     runner.run(migrating.upgrade(servers.database_url))
     runner.run(_key(known))
     runner.run(seed(known))

@@ -1,15 +1,23 @@
 """GET /metrics on a port of its own, answered by the process that started the workers."""
 
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socket import AF_INET, AF_INET6
+from socket import AF_INET, AF_INET6, SHUT_RDWR, socket
+from typing import Any
 
 from service.board import Board
 from service.cli import output
 from service.metrics import Exposition
 from service.settings import PREFIX, Settings
+
+MAX_CONNECTIONS = 16
+"""At once: each has a thread. More are hung up on."""
+
+TIMEOUT = 5.0
+"""Seconds for a connection, from its beginning to its end."""
 
 
 @contextmanager
@@ -40,7 +48,29 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], exposition: Exposition) -> None:
         self.address_family = AF_INET6 if ":" in address[0] else AF_INET
         self.exposition = exposition
+        self._ends: dict[socket, float] = {}
         super().__init__(address, _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Give a connection its thread and its time, unless there are too many."""
+        if len(self._ends) >= MAX_CONNECTIONS:
+            self.shutdown_request(request)
+            return
+        self._ends[request] = time.monotonic() + TIMEOUT
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection, from its thread when it is done."""
+        self._ends.pop(request, None)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Hang up, every now and then, on callers whose time is over: their threads then find nothing more to read."""
+        now = time.monotonic()
+        for request, ends in list(self._ends.items()):
+            if ends < now:
+                with suppress(OSError):
+                    request.shutdown(SHUT_RDWR)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing of callers that hang up: `socketserver` would print a traceback."""
@@ -48,7 +78,6 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
-    timeout = 5.0
 
     def do_GET(self) -> None:
         """Answer Prometheus."""

@@ -11,7 +11,7 @@ from uvicorn.config import STARTUP_FAILURE
 
 from service import logs, signing, tracing
 from service.board import Board
-from service.cli import output
+from service.cli import descriptors, output
 from service.cli.connect import run
 from service.cli.forking import Supervisor
 from service.cli.scraping import scraped
@@ -33,6 +33,7 @@ def serve(
         tracing.require(settings)
     except (signing.KeyRingError, SettingsError) as error:
         output.fail(str(error))
+    descriptors.allow(settings)
     host, port = host or settings.host, port or settings.port
     _refuse_a_taken_port(host, port)
     counts = Board()
