@@ -2,6 +2,7 @@
 
 import math
 import secrets
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -210,6 +211,23 @@ def test_the_owner_signs_in_from_elsewhere_meanwhile_and_from_the_same_address_o
 
     # And what failed before is forgotten.
     not_yet(house.at(here), user.username)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere 127.0.0.2 is nobody's")
+def test_where_no_proxy_says_otherwise_it_is_the_address_of_the_connection_that_counts(house: House) -> None:
+    user = house.actors.user()
+
+    def sign_in(source: str, password: str) -> int:
+        with httpx2.Client(transport=httpx2.HTTPTransport(local_address=source, verify=False)) as http:
+            form = {"grant_type": "password", "client_id": "demo-app", "username": user.username}
+            url = f"{house.replicas[0].url}/token"
+            return http.post(url, data={**form, "password": password}, timeout=30).status_code
+
+    assert [sign_in("127.0.0.2", "wrong") for _ in range(PER_ACCOUNT)] == [400] * PER_ACCOUNT
+    house.prolong(60)
+
+    assert sign_in("127.0.0.2", PASSWORD) == 429
+    assert sign_in("127.0.0.3", PASSWORD) == 200
 
 
 def test_replicas_count_together(house: House) -> None:
