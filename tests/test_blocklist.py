@@ -164,6 +164,19 @@ async def test_what_a_replica_without_redis_revokes_holds_everywhere_within_a_se
             pass
 
 
+async def test_a_retry_of_what_was_revoked_by_one_who_did_not_live_to_tell_is_answered_once_it_holds(
+    house: House,
+) -> None:
+    sessions = [house.sign_in() for _ in range(8)]
+
+    async with cut_off(house) as revocations:
+        for session in sessions:
+            await change.sign_out(revocations, sid(session), "administrator", LIFETIME)
+            house.revoke(session.refresh)  # 200: the session has ended
+
+            assert not house.replicas[1].introspect(session.access)["active"]
+
+
 async def test_while_redis_is_down_revoking_and_telling_go_on(house: House) -> None:
     revoked, later, live = (house.sign_in() for _ in range(3))
     house.revoke(revoked.access)

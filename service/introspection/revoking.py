@@ -30,11 +30,15 @@ async def revoke(parts: Parts, client: Client, token: str, address: str | None) 
             "the token was issued to another client; only that one may revoke it",
             detail=f"issued to {claims.client_id}, not to {client.id}",
         )
+    if isinstance(claims, Refresh):
+        lifetime = parts.settings.revocation_lifetime
+        async with parts.revocations.transaction() as revoking:
+            ended = await end_in(revoking, claims.session_id, "revoked", lifetime, address=address)
+        if not ended:
+            # Whoever ended it may not have lived to tell Redis: this answer has to wait for it as well.
+            await parts.revocations.catch_up()
+        return
     async with parts.revocations.transaction() as revoking:
-        if isinstance(claims, Refresh):
-            lifetime = parts.settings.revocation_lifetime
-            await end_in(revoking, claims.session_id, "revoked", lifetime, address=address)
-            return
         left = timedelta(seconds=max(claims.exp - time.time(), 0)) + parts.settings.leeway + STALENESS
         # Told once: one token, sent again and again, must not fill the audit. Revoked each time: where Redis has not
         # heard of the first yet, the answer to the second has to wait for it as well.

@@ -167,6 +167,17 @@ class Revocations:
                     self._metrics.revocations[entry.kind, entry.reason].add()
             await self._publish(numbered)
 
+    async def catch_up(self) -> None:
+        """Put on the blocklist whatever the record has that it lacks; where Redis cannot be reached, as `transaction`.
+
+        Raises:
+            Unavailable: the record cannot say.
+        """
+        try:
+            await self._heal()
+        except _DOWN as error:
+            self._distrust(f"Redis cannot be reached ({type(error).__name__})")
+
     async def has(self, db: Connection, kind: Kind, subject: str) -> bool:
         """Whether the record has a revocation of this in force, as a transaction sees it."""
         return bool(await record.find(db, ((kind, subject),)))
@@ -209,10 +220,10 @@ class Revocations:
         first, last = numbered[0].number, numbered[-1].number
         self._number = max(self._number, last)
         self.feed.wake()
-        if self._timeline is None:
-            return
         try:
-            marker = await self._blocklist.apply(self._timeline, numbered, after=first - 1, upto=last)
+            marker = -1  # a worker that has not seen the record yet knows of none
+            if self._timeline is not None:
+                marker = await self._blocklist.apply(self._timeline, numbered, after=first - 1, upto=last)
             self._marker = marker
             if marker < last:
                 # Somebody's number before ours is missing in Redis, or all of it.
@@ -251,9 +262,7 @@ class Revocations:
 
     async def _look(self) -> None:
         try:
-            await self._heal()
-        except _DOWN as error:
-            self._distrust(f"Redis cannot be reached ({type(error).__name__})")
+            await self.catch_up()
         except Unavailable as error:
             # What Postgres said last still holds; Redis stays in use if nothing about it has changed.
             log.debug("revocations: %s", error.detail)
