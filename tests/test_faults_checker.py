@@ -167,6 +167,15 @@ def test_who_signs_in_after_a_user_was_enabled_keeps_the_session() -> None:
     assert story.violated == {SIGNED_OUT}
 
 
+def test_a_library_refuses_a_user_who_was_enabled_until_it_has_heard_of_it() -> None:
+    def story(seen: float) -> Story:
+        told = Story().disabled(1, until=2).signed_in(3, "new")
+        return told.call(4, "verify", "refused", access(0, "new"), said="revoked", seen=seen)
+
+    assert story(2.05).violated == set()
+    assert story(2.2).violated == {SIGNED_OUT}
+
+
 # 2
 
 

@@ -92,8 +92,12 @@ def _signed_out(standing: Standing, found: Found) -> Iterator[Violation]:
 
 
 def _is_rightful(standing: Standing, call: Call) -> bool:
+    sub = call.token.sub if call.token else call.sub
+    # A sign-in, or a token of one, that comes before the news that its user is enabled.
+    if sub is not None and call.what != "refresh" and standing.may_be_disabled(sub, call):
+        return True
     if call.token is None:
-        return call.sub is not None and standing.may_be_disabled(call.sub, call)
+        return False
     if standing.may_be_dead(call.token, call.ended):
         return True
     # The service may have exchanged it at the first try, and then counts from there.

@@ -29,6 +29,7 @@ from tests.faults.plan import (
     KillWorkers,
     RotateKeys,
     Stop,
+    Storm,
     Whose,
 )
 from tests.faults.relay import Fault, Relay
@@ -51,6 +52,8 @@ _PARTS: dict[str, Part] = {
     "Redis": "redis",
     "the library": "library",
 }
+
+_NAMES = {"postgres": "Postgres", "redis": "Redis"}
 
 
 class Havoc:
@@ -78,29 +81,37 @@ class Havoc:
         match deed:
             case Disturb(whose=whose, fault=fault):
                 self._relays[whose].strike(fault)
+            case Storm():
+                with self._history.harming(f"connections to {_NAMES[deed.whose]} break", deed.whose):
+                    await self._storm(self._relays[deed.whose], deed)
             case RotateKeys():
                 await asyncio.to_thread(self._house.deployment.cli, "keys", "rotate", check=False)
             case Disable(user=user, seconds=seconds):
                 await self._disable(self._users[user], seconds)
             case KillWorkers(which=which):
                 await self._kill_workers(which)
-            case KillPostgres(down=down):
-                async with self._harming("Postgres is killed", "postgres"):
-                    await self._restart(self._house.servers.postgres, down)
-            case KillRedis(down=down, older=older):
-                what = "Redis comes back from an older dump" if older else "Redis is killed"
-                async with self._harming(what, "redis"):
-                    meanwhile = self._house.older_redis if older else None
-                    await self._restart(self._house.servers.redis, down, meanwhile)
-            case FlushRedis():
-                async with self._harming("FLUSHALL", "redis"):
-                    await self._flush()
-            case Stop(what=what, which=which, seconds=seconds):
+            case Stop(what=what):
                 async with self._harming(f"{what} is stopped", _PARTS[what]):
-                    await self._stop(what, which, seconds)
+                    await self._stop(deed)
             case FillPool(seconds=seconds):
                 async with self._harming("the pool is full", "pool"):
                     await self._fill(seconds)
+            case _:
+                await self._harm_server(deed)
+
+    async def _harm_server(self, deed: KillPostgres | KillRedis | FlushRedis) -> None:
+        servers = self._house.servers
+        match deed:
+            case KillPostgres(down=down):
+                async with self._harming("Postgres is killed", "postgres"):
+                    await self._restart(servers.postgres, down)
+            case KillRedis(down=down, older=older):
+                what = "Redis comes back from an older dump" if older else "Redis is killed"
+                async with self._harming(what, "redis"):
+                    await self._restart(servers.redis, down, self._house.older_redis if older else None)
+            case FlushRedis():
+                async with self._harming("FLUSHALL", "redis"):
+                    await self._flush()
 
     async def relent(self) -> None:
         """Do nothing more to connections."""
@@ -112,6 +123,14 @@ class Havoc:
         async with self._turns.setdefault(part, asyncio.Lock()):
             with self._history.harming(what, part):
                 yield
+
+    async def _storm(self, relay: Relay, storm: Storm) -> None:
+        began = self._history.now()
+        for at, fault in storm.faults:
+            await asyncio.sleep(max(0.0, began + at - self._history.now()))
+            relay.strike(fault)
+        await asyncio.sleep(max(0.0, began + storm.seconds - self._history.now()))
+        relay.relent()
 
     async def _kill_workers(self, which: Sequence[int]) -> None:
         async with self._turns.setdefault("service", asyncio.Lock()):
@@ -134,15 +153,15 @@ class Havoc:
             with suppress(redis.RedisError, OSError):  # it is away
                 await client.flushall()
 
-    async def _stop(self, what: str, which: int, seconds: float) -> None:
-        family = await asyncio.to_thread(self._family, what, which)
+    async def _stop(self, stop: Stop) -> None:
+        family = await asyncio.to_thread(self._family, stop.what, stop.which)
         for pid in family:
             _signal(pid, signal.SIGSTOP)
         try:
-            if what == "a worker alone":  # its supervisor sees to it
+            if stop.what == "a worker alone":  # its supervisor sees to it
                 await self._gone(family)
             else:
-                await asyncio.sleep(seconds)
+                await asyncio.sleep(stop.seconds)
         finally:
             for pid in family:
                 _signal(pid, signal.SIGCONT)
@@ -221,12 +240,13 @@ class Havoc:
         return outcome == "done"
 
 
-def struck(history: History, whose: str) -> Callable[[Fault, float], None]:
+def struck(history: History, whose: Whose) -> Callable[[Fault, float], None]:
     """Return what writes a fault of a relay into the history."""
+    part: Part = whose if whose == "postgres" or whose == "redis" else "connection"  # noqa: PLR1714  # for mypy
 
     def record(fault: Fault, seconds: float) -> None:
         now = history.now()
-        history.harms.append(Harm(f"{whose}: {fault}", "connection", now, now + seconds))
+        history.harms.append(Harm(f"{whose}: {fault}", part, now, now + seconds))
 
     return record
 

@@ -13,7 +13,8 @@ LONG = 44.0
 QUIET = 7.5
 """Seconds without harm at the end: five for everything to come back, and some to see that it has."""
 
-Whose = Literal["quick", "patient", "library"]
+Whose = Literal["quick", "patient", "library", "postgres", "redis"]
+"""Whose connections: those of two kinds of clients, of the library, and of the service to its servers."""
 
 _WAYS: tuple[Way, ...] = ("request", "answer")
 
@@ -88,7 +89,27 @@ class Disturb:
     fault: Fault
 
 
-Deed = KillWorkers | KillPostgres | KillRedis | FlushRedis | Stop | FillPool | Disable | RotateKeys | Disturb
+@dataclass(frozen=True, slots=True)
+class Storm:
+    """For a while, one connection of the service after the other suffers something."""
+
+    whose: Literal["postgres", "redis"]
+    seconds: float
+    faults: tuple[tuple[float, Fault], ...]
+
+
+Deed = (
+    KillWorkers
+    | KillPostgres
+    | KillRedis
+    | FlushRedis
+    | Stop
+    | FillPool
+    | Disable
+    | RotateKeys
+    | Disturb
+    | Storm
+)
 
 
 _STOPPABLE: tuple[Stoppable, ...] = (
@@ -238,6 +259,8 @@ def _blows(random: Random, end: float) -> Iterator[tuple[float, Deed]]:
                 FlushRedis(),
                 FlushRedis(),
                 FillPool(random.uniform(1.0, 6.0)),
+                _storm(random, "postgres"),
+                _storm(random, "redis"),
                 Stop("a worker", random.randrange(2), random.uniform(1.5, 4.0)),
                 Stop("a backend", random.randrange(100), random.uniform(1.0, 4.0)),
                 Stop("Redis", 0, random.uniform(0.5, 3.0)),
@@ -252,6 +275,12 @@ def _blows(random: Random, end: float) -> Iterator[tuple[float, Deed]]:
         at += lasts + (random.uniform(0.2, 1.5) if random.random() < 0.7 else random.uniform(5.8, 7.0))
 
 
+def _storm(random: Random, whose: Literal["postgres", "redis"]) -> Storm:
+    seconds = random.uniform(1.0, 3.0)
+    faults = tuple((at, _fault(random, seconds)) for at in _moments(random, seconds, 0.05, 0.3, first=0.0))
+    return Storm(whose, seconds, faults)
+
+
 def _lasts(deed: Deed) -> float:
     match deed:
         case (
@@ -259,6 +288,7 @@ def _lasts(deed: Deed) -> float:
             | KillRedis(down=seconds)
             | Stop(seconds=seconds)
             | FillPool(seconds=seconds)
+            | Storm(seconds=seconds)
         ):
             return seconds + 0.5
         case _:
@@ -268,21 +298,21 @@ def _lasts(deed: Deed) -> float:
 def _disturbances(random: Random, end: float) -> Iterator[tuple[float, Deed]]:
     for at in _moments(random, end, 0.1, 0.6):
         whose = random.choice(_WHOSE)
-        share = random.choice((0.0, random.random(), 1.0))
-        fault: Fault
-        match random.choice(("cut", "cut", "hold", "half open")):
-            case "cut":
-                fault = Cut(random.choice(_WAYS), share)
-            case "half open" if whose == "patient":
-                fault = HalfOpen()
-            case _:
-                seconds = min(random.choice((0.3, 1.0, 4.0, 8.0)), end - at)
-                fault = Hold(random.choice(_WAYS), share, seconds)
+        fault = _fault(random, end - at)
+        if whose == "patient" and random.random() < 0.3:
+            fault = HalfOpen()
         yield at, Disturb(whose, fault)
 
 
-def _moments(random: Random, end: float, least: float, most: float) -> Iterator[float]:
-    at = 1.0 + random.uniform(0, least)
+def _fault(random: Random, longest: float) -> Fault:
+    way, share = random.choice(_WAYS), random.choice((0.0, random.random(), 1.0))
+    if random.random() < 0.6:
+        return Cut(way, share)
+    return Hold(way, share, min(random.choice((0.3, 1.0, 4.0, 8.0)), longest))
+
+
+def _moments(random: Random, end: float, least: float, most: float, *, first: float = 1.0) -> Iterator[float]:
+    at = first + random.uniform(0, least)
     while at < end:
         yield at
         at += random.uniform(least, most)

@@ -1,4 +1,4 @@
-"""The way of the clients to the service, on which connections are cut, held up and left half open."""
+"""A way between two programs, on which connections are cut, held up and left half open."""
 
 import asyncio
 import socket
@@ -193,10 +193,11 @@ class _End(asyncio.Protocol):
 @asynccontextmanager
 async def relayed(to: str, struck: Callable[[Fault, float], None]) -> AsyncIterator[Relay]:
     """Relay until the end of the block."""
-    relay = Relay(to, struck)
+    relay, parts = Relay(to, struck), urlsplit(to)
+    credentials, at, _ = parts.netloc.rpartition("@")
     server = await asyncio.get_running_loop().create_server(partial(_End, relay, "request"), "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()
-    relay.url = f"http://{host}:{port}"
+    relay.url = parts._replace(netloc=f"{credentials}{at}{host}:{port}").geturl()
     try:
         yield relay
     finally:

@@ -3,13 +3,13 @@
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from ssl import PROTOCOL_TLS_CLIENT, SSLContext
-from typing import get_args
+from typing import Any
 
 import httpx2
 
@@ -25,7 +25,7 @@ from tests.faults.library import verifying
 from tests.faults.plan import Plan, Whose
 from tests.faults.relay import Relay, relayed
 from tests.support.actors import Person
-from tests.support.deployment import SEALWRIGHT, Server
+from tests.support.deployment import SEALWRIGHT, Deployment, Server
 
 _TICK = 0.05
 _LATE = 0.1
@@ -34,7 +34,7 @@ _LATE = 0.1
 _LOOK = 0.3
 """Seconds between two looks whether it is enough."""
 
-_LAST = 15.0
+_LAST = 30.0
 """Seconds for what is under way at the end."""
 
 
@@ -71,71 +71,102 @@ def run_in(
     """Run a plan in a house that stands, to its end or until the history is `enough`."""
     users = house.users(plan.users)
     before = os.getloadavg()[0]
-    with house.deployment.serving(workers=2, program=program) as server:
-        history = asyncio.run(_play(house, server, plan, users, enough))
-        log = server.log.read_text()
+    history, log = asyncio.run(_play(house, plan, users, program, enough))
     seen = asyncio.run(found.look(house.deployment.database_url))
     return Run(plan, history, seen, check(history, seen), (before, os.getloadavg()[0]), log)
 
 
-class _Enough(Exception):
-    """Ends a run before its time."""
-
-
 async def _play(
-    house: House, server: Server, plan: Plan, users: Sequence[Person], enough: Callable[[History], bool]
-) -> History:
+    house: House,
+    plan: Plan,
+    users: Sequence[Person],
+    program: Sequence[str],
+    enough: Callable[[History], bool],
+) -> tuple[History, str]:
     history = History()
     async with AsyncExitStack() as stack:
-        clients, havoc = await _set_up(stack, house, server, plan, users, history)
+        server, clients, havoc = await _set_up(stack, house, plan, users, program, history)
         await asyncio.to_thread(house.keep_redis)
         history.start()
         ticking = asyncio.create_task(_tick(history))
-        try:
-            async with asyncio.timeout(plan.seconds + _LAST), asyncio.TaskGroup() as playing:
-                for at, deed in plan.deeds:
-                    playing.create_task(_at(history, at, partial(havoc.do, deed)))
-                playing.create_task(_at(history, plan.harmless_from, havoc.relent))
-                for client in clients:
-                    playing.create_task(client.run())
-                playing.create_task(_until(history, plan.seconds, enough))
-        except* _Enough:
-            pass
+        await _all(
+            plan.seconds + _LAST,
+            [
+                *(_task(deed, _at(history, at, partial(havoc.do, deed))) for at, deed in plan.deeds),
+                *(_task(client, client.run()) for client in clients),
+                _task("no more harm", _at(history, plan.harmless_from, havoc.relent)),
+                _task("the end", _until(history, plan.seconds, enough)),
+            ],
+        )
         ticking.cancel()
-    return history
+    return history, server.log.read_text()
 
 
 async def _set_up(
     stack: AsyncExitStack,
     house: House,
-    server: Server,
     plan: Plan,
     users: Sequence[Person],
+    program: Sequence[str],
     history: History,
-) -> tuple[list[Client], Havoc]:
-    relays: dict[Whose, Relay] = {
-        whose: await stack.enter_async_context(relayed(server.url, struck(history, whose)))
-        for whose in get_args(Whose)
-    }
-    library = await stack.enter_async_context(
-        verifying(house.deployment.issuer, relays["library"].url, history)
+) -> tuple[Server, list[Client], Havoc]:
+    relays: dict[Whose, Relay] = {}
+
+    async def relay(whose: Whose, to: str) -> str:
+        relays[whose] = await stack.enter_async_context(relayed(to, struck(history, whose)))
+        return relays[whose].url
+
+    deployment = house.deployment.having(
+        database_url=await relay("postgres", house.deployment.database_url),
+        redis_url=await relay("redis", house.deployment.redis_url),
     )
+    server = await stack.enter_async_context(_serving(deployment, program))
+    library = await stack.enter_async_context(
+        verifying(deployment.issuer, await relay("library", server.url), history)
+    )
+    urls = [await relay("quick", server.url), await relay("patient", server.url)]
     clients = []
     for number in range(plan.clients):
-        whose: Whose = "patient" if plan.is_patient(number) else "quick"
-        http = await stack.enter_async_context(_http(relays[whose].url))
+        is_patient = plan.is_patient(number)
+        caller = Caller(f"client {number}", await stack.enter_async_context(_http(urls[is_patient])), history)
+        user, steps = users[plan.user(number)], plan.steps(number)
         clients.append(
-            Client(
-                users[plan.user(number)],
-                Caller(f"client {number}", http, history),
-                library,
-                history,
-                plan.steps(number),
-                until=plan.seconds,
-                is_patient=whose == "patient",
-            )
+            Client(user, caller, library, history, steps, until=plan.seconds, is_patient=is_patient)
         )
-    return clients, Havoc(house, server, library, relays, users, history)
+    return server, clients, Havoc(house, server, library, relays, users, history)
+
+
+@asynccontextmanager
+async def _serving(deployment: Deployment, program: Sequence[str]) -> AsyncIterator[Server]:
+    """Serve; in a thread, because the way to the servers is relayed here."""
+    serving = deployment.serving(workers=2, program=program)
+    server = await asyncio.to_thread(serving.__enter__)
+    try:
+        yield server
+    finally:
+        await asyncio.to_thread(serving.__exit__, None, None, None)
+
+
+def _task(what: object, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    return asyncio.create_task(work, name=str(what))
+
+
+async def _all(within: float, tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Wait until all are done, or it is enough, or one has failed."""
+    done, pending = await asyncio.wait(tasks, timeout=within, return_when=asyncio.FIRST_EXCEPTION)
+    for task in pending:
+        task.cancel()
+    await asyncio.gather(*pending, return_exceptions=True)
+    failures = [error for task in done if (error := task.exception()) is not None]
+    if not failures and pending:
+        raise TimeoutError(f"not over within {within:.0f} s: {[task.get_name() for task in pending]}")
+    for failure in failures:
+        if not isinstance(failure, _Enough):
+            raise failure
+
+
+class _Enough(Exception):
+    """Ends a run before its time."""
 
 
 async def _until(history: History, end: float, enough: Callable[[History], bool]) -> None:

@@ -64,6 +64,7 @@ class Standing:
         self.exchanges = {jti: Exchanges(tuple(calls)) for jti, calls in presented.items()}
 
     def _taking(self, call: Call) -> Taking:
+        """Say from when what was asked for holds; enabling is told as disabling is."""
         if call.outcome != "done":
             return Taking(call, False, float("inf"), call.ended + STUCK)
         late = any(h.part == "redis" and h.overlaps(call.began, call.ended) for h in self.history.harms)
@@ -110,27 +111,32 @@ class Standing:
         return birth is not None and birth.ended <= taking.call.began
 
     def may_be_disabled(self, sub: str, call: Call) -> bool:
-        """Whether a user may have been shut out at some moment of a call."""
-        return any(
-            began <= call.ended and call.began <= ended for began, ended in self._disabled(sub, certain=False)
-        )
+        """Whether a user may have been shut out at some moment of a call, as far as the one who was asked knows."""
+        for taking in self._disabled(sub):
+            known = [
+                self._taking(each).holds_from
+                for each in self._enabled[sub]
+                if each.began >= taking.call.ended
+            ]
+            since = call.began if call.seen is None else min(call.seen, call.began)
+            if taking.call.began <= call.ended and since <= min(known, default=float("inf")):
+                return True
+        return False
 
     def must_be_disabled(self, sub: str, call: Call) -> bool:
         """Whether a user was shut out for the whole of it."""
-        return any(
-            began < call.began and call.ended < ended for began, ended in self._disabled(sub, certain=True)
-        )
+        for taking in self._disabled(sub):
+            later = [each.began for each in self._enabled[sub] if each.began >= taking.call.ended]
+            if (
+                taking.is_done
+                and taking.call.ended < call.began
+                and call.ended < min(later, default=float("inf"))
+            ):
+                return True
+        return False
 
-    def _disabled(self, sub: str, *, certain: bool) -> Iterator[tuple[float, float]]:
-        for taking in self.takings("sub", sub):
-            if taking.call.what != "disable" or (certain and not taking.is_done):
-                continue
-            began = taking.call.ended if certain else taking.call.began
-            later = [call for call in self._enabled[sub] if call.began >= taking.call.ended]
-            ends = [
-                call.began if certain else call.ended for call in later if certain or call.outcome == "done"
-            ]
-            yield began, min(ends, default=float("inf"))
+    def _disabled(self, sub: str) -> Iterator[Taking]:
+        return (taking for taking in self.takings("sub", sub) if taking.call.what == "disable")
 
 
 def _taken_by(call: Call) -> tuple[str, str] | None:
