@@ -1,24 +1,14 @@
-"""What is read before and after: the CPU of processes, the statements of Postgres, the calls of Redis."""
+"""What the system knows of processes: their CPU, read before and after, and their memory."""
 
 import os
-import re
-from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
-
-from redis import Redis
 
 Reading = Mapping[str, float]
 Meter = Callable[[], Reading]
 
 TICK = 1000 / os.sysconf("SC_CLK_TCK")
 """Milliseconds: the kernel tells no less."""
-
-_STATEMENT = re.compile(r"LOG:  (?:execute [^:]*|statement): (.*(?:\n\t.*)*)")
-_OURS = ("cmdstat_info", "cmdstat_auth", "cmdstat_hello", "cmdstat_client")
-"""Commands that make or look at a connection."""
-
-STATEMENTS, CALLS = "Postgres statements", "Redis calls"
 
 
 def cpu(**roots: int) -> Meter:
@@ -48,19 +38,6 @@ def resident(pid: int) -> float:
     """Return the MB of memory that a process has in use."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.partition("VmRSS:")[2].split()[0]) * 1024 / 1e6
-
-
-def asked(log: Path, redis: "Redis") -> Meter:
-    """Count the statements in Postgres's log, by their text, and the commands of Redis, by their name."""
-
-    def read() -> Reading:
-        statements = Counter(f"{STATEMENTS}: {text}" for text in _STATEMENT.findall(log.read_text()))
-        commands = redis.info("commandstats").items()
-        return statements + Counter(
-            {f"{CALLS}: {name}": seen["calls"] for name, seen in commands if name not in _OURS}
-        )
-
-    return read
 
 
 def _processes() -> tuple[dict[int, int], dict[int, float]]:
