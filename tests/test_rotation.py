@@ -261,12 +261,34 @@ async def test_a_refresh_that_waited_past_its_deadline_does_nothing_and_may_be_s
         assert tokens(api.refresh(session.refresh)).jti != session.jti
 
 
+async def test_a_copy_that_waited_while_its_client_went_on_is_not_taken_for_theft(
+    deployment: Deployment, server: Server, api: Api
+) -> None:
+    """Even if the service never learns that the copy's connection is gone; without a wait, it is theft."""
+    first = api.sign_in()
+    third = tokens(api.refresh(tokens(api.refresh(first.refresh)).refresh))
+    async with (
+        held(deployment.database_url, HOLD, first.claims["sid"]) as release,
+        httpx2.AsyncClient(base_url=server.url, timeout=30) as client,
+    ):
+        stuck = asyncio.create_task(client.post("/refresh", json={"refresh_token": first.refresh}))
+        await until_waiting(deployment.database_url, 1)
+        await fetch(deployment.database_url, "SELECT pg_sleep(1)")
+        await release()
+        answer = await stuck
+
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    fourth = tokens(api.refresh(third.refresh))
+    assert api.refresh(first.refresh).json()["error"] == "invalid_grant"
+    assert api.refresh(fourth.refresh).json()["error"] == "invalid_grant"
+
+
 @pytest.mark.parametrize("queued", [0, 1200])
 async def test_a_copy_stuck_in_a_stopped_process_is_not_taken_for_theft(
     deployment: Deployment, queued: int
 ) -> None:
     """With work of more than a second that the process finds before it when it goes on, and without."""
-    quick = deployment.having(request_deadline="1")
+    quick = deployment.having(request_deadline="1", max_connections="2000")
     with (
         ExitStack() as connections,
         quick.serving(workers=1) as stopped,

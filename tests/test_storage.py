@@ -45,6 +45,7 @@ async def rotated(parts: tuple[Database, Revocations], session_id: UUID, jti: UU
             asked_resources=(),
             allowed_resources=("http://localhost:8001",),
             grace=timedelta(seconds=30),
+            arrived=database.clock.at(time.monotonic()),
             deadline=database.clock.after(time.monotonic(), timedelta(seconds=5)),
         ),
         idle=timedelta(days=14),

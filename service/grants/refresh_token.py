@@ -49,6 +49,7 @@ async def grant(
         raise OAuthError("invalid_scope", "the scope asked for is more than was granted at sign-in")
 
     allowed = directory.may_ask(client)
+    arrived = parts.database.clock.at(caller.arrived)
     outcome = await rotate(
         parts.database,
         parts.revocations,
@@ -60,7 +61,8 @@ async def grant(
             asked_resources=request.asked.resources,
             allowed_resources=tuple(allowed),
             grace=client.grace(parts.settings.refresh_grace),
-            deadline=parts.database.clock.after(caller.arrived, parts.settings.request_deadline),
+            arrived=arrived,
+            deadline=arrived + parts.settings.request_deadline,
         ),
         idle=client.idle(parts.settings.refresh_token_idle),
         revocation_lifetime=parts.settings.revocation_lifetime,

@@ -34,6 +34,8 @@ class Presented:
     allowed_resources: tuple[str, ...]
     """A session that was granted none of these is left as it is: its token would have no audience."""
     grace: timedelta
+    arrived: datetime
+    """By Postgres's clock: when the request came in."""
     deadline: datetime
     """By Postgres's clock: later than this nothing is done any more."""
 
@@ -46,6 +48,11 @@ class Refused:
 
 
 Outcome: TypeAlias = Live | Refused
+
+PROMPT = timedelta(seconds=1)
+"""A token that is used again ends its session only so soon after the request came in. Who let the client wait longer
+was us, and the client may have gone on with another copy of its request, and with what that one brought. A thief is
+found when asking again."""
 
 _session_id = sa.bindparam("session_id", type_=sa.Uuid)
 _presented = sa.bindparam("jti", type_=sa.Uuid)
@@ -230,6 +237,11 @@ async def _refuse(
             case "rotate" | "replay":
                 # The row changed between the two statements, by a hand other than rotation's.
                 raise Unavailable("the session", detail="the session changed during its refresh")
+            case "reuse" if at >= presented.arrived + PROMPT:
+                raise Unavailable(
+                    "the service",
+                    detail="a token was used again, by a request that had waited; nothing was done",
+                )
             case "reuse":
                 await end_in(revoking, presented.session_id, "reuse", lifetime)
                 await audit(
