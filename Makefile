@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq install --root-user-
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: run demo test test-faults test-keys test-api test-compose bench bench-compare bench-verify bench-revoke bench-storage bench-crowd \
+.PHONY: run demo test test-faults test-overload test-keys test-api test-compose bench bench-compare bench-verify bench-revoke bench-storage bench-crowd \
   check lint format lock clean help setup
 
 run: setup ## Run Sealwright with its own PostgreSQL and Redis (PORT=8000)
@@ -28,6 +28,9 @@ test: setup ## Run every test against real servers (WORKERS=4, ARGS="-k refresh"
 test-faults: setup ## Kill, stop and cut every part under constant use, and check the history (SEEDS="1-30", SEEDS=17)
 	@$(BIN)/pytest -q -n 2 tests/test_faults_checker.py tests/test_faults.py
 	@$(BIN)/python -m tests.faults $(SEEDS)
+
+test-overload: setup ## Ten times the sign-ins that can be done, and thousands of callers who mean harm; 3 minutes
+	@$(BIN)/pytest -q -s -m minute tests/test_overload.py
 
 test-keys: setup ## Rotate keys every second for a minute, in either store, and 1,000 times in a library, under constant use
 	@$(BIN)/pytest -n 2 -m minute tests/test_key_lifecycle.py verifier/tests/test_keycache.py

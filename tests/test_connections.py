@@ -4,7 +4,6 @@ import asyncio
 import socket
 from contextlib import suppress
 from http.client import HTTPResponse
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx2
@@ -17,6 +16,7 @@ from uvicorn.server import ServerState
 from service import protocol
 from service.protocol import MAX_PIPELINED, BoundedProtocol
 from tests.support.deployment import Deployment, Server
+from tests.support.processes import resident
 
 MIB = 1 << 20
 
@@ -42,11 +42,6 @@ def answer_to_flood(server: Server, beginning: bytes, piece: bytes, amount: int)
             return connection.recv(65536)
         except ConnectionResetError:
             return b""
-
-
-def resident(pid: int) -> int:
-    """Bytes of a process's memory."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
 
 
 @pytest.mark.parametrize(

@@ -69,20 +69,34 @@ class Actors:
         username = unique("user")
 
         async def add(db: Connection) -> UUID:
-            passwords = Passwords(self._deployment.settings)
-            try:
-                password_hash = await passwords.hash(PASSWORD)
-            finally:
-                passwords.close()
             return await users.add(
                 db,
                 username=username,
                 email=f"{username}@example.com",
-                password_hash=password_hash,
+                password_hash=await self._hashed(),
                 roles=role_names or (demo.ALICE.role,),
             )
 
         return Person(self._in_transaction(add), username)
+
+    def crowd(self, count: int) -> list[str]:
+        """The usernames of so many new users, who have the same hash: to make one for each would take long."""
+        prefix = unique("user")
+        usernames = [f"{prefix}-{number}" for number in range(count)]
+
+        async def add(db: Connection) -> None:
+            password_hash = await self._hashed()
+            for username in usernames:
+                await users.add(
+                    db,
+                    username=username,
+                    email=None,
+                    password_hash=password_hash,
+                    roles=(demo.ALICE.role,),
+                )
+
+        self._in_transaction(add)
+        return usernames
 
     def client(
         self,
@@ -145,6 +159,13 @@ class Actors:
     def disable_client(self, client: Program) -> None:
         """Shut a client out."""
         self._operate(lambda r: administration.disable_client(r, client.id, self._lifetime))
+
+    async def _hashed(self) -> str:
+        passwords = Passwords(self._deployment.settings)
+        try:
+            return await passwords.hash(PASSWORD)
+        finally:
+            passwords.close()
 
     @property
     def _lifetime(self) -> timedelta:
