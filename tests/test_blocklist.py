@@ -410,6 +410,28 @@ async def test_a_user_with_very_many_sessions_holds_up_nobody(house: House) -> N
     )
 
 
+async def test_a_revocation_on_a_new_connection_asks_nothing_else_while_all_revokers_wait_for_it(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def asked(*_: object, **__: object) -> None:
+        raise AssertionError("asyncpg asks what a type is made of: three statements under the lock")
+
+    monkeypatch.setattr("asyncpg.Connection._introspect_types", asked)
+
+    async with house.deployment.operator() as (database, _), database.transaction() as db:
+        numbered = await record.append(
+            db,
+            [
+                Revocation("sub", "somebody", "logout_all", LIFETIME, 3),
+                Revocation("jti", "a token", "revoked", LIFETIME),
+            ],
+        )
+
+    told = [(entry.number - numbered[0].number, entry.subject, entry.epoch) for entry in numbered]
+    assert told == [(0, "somebody", 3), (1, "a token", None)]
+    assert all(abs(entry.ttl_ms - LIFETIME.total_seconds() * 1000) < 60_000 for entry in numbered)
+
+
 async def test_while_both_are_down_nothing_is_believed(house: House) -> None:
     live = house.sign_in()
     api = house.replicas[1]

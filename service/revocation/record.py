@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.dialects.postgresql import insert
 
 from service.database import Connection, Statement, TextArray, deleting_over, now
 from service.revocation.entries import Kill, Kind, Revocation
@@ -61,32 +61,39 @@ _begin_timeline = Statement(
     sa.update(revocation_head).values(timeline=sa.func.gen_random_uuid()).returning(now())
 )
 
-# The head's row lock is held until the commit: numbers appear in their own order, without a gap.
-_advance = Statement(
+_ttl_ms = (sa.extract("epoch", revocations.c.expires_at - now()) * 1000).cast(sa.BigInteger).label("ttl_ms")
+
+# Text alone: of any other array, asyncpg asks Postgres what it is made of, on each new connection, here under the lock.
+_new = (
+    sa.func.unnest(
+        sa.bindparam("kinds", type_=TextArray),
+        sa.bindparam("subjects", type_=TextArray),
+        sa.bindparam("epochs", type_=TextArray),
+        sa.bindparam("reasons", type_=TextArray),
+        sa.bindparam("lifetimes", type_=TextArray),
+    )
+    .table_valued("kind", "subject", "epoch", "reason", "lifetime", with_ordinality="place")
+    .render_derived()
+)
+# The head's row lock is held until the commit: numbers appear in their own order, without a gap. All other revokers
+# wait for it meanwhile, so it is taken by the same statement that does the work.
+_advanced = (
     sa.update(revocation_head)
     .values(number=revocation_head.c.number + sa.bindparam("count", type_=sa.BigInteger))
     .returning(revocation_head.c.number)
+    .cte("head")
 )
-
-_ttl_ms = (sa.extract("epoch", revocations.c.expires_at - now()) * 1000).cast(sa.BigInteger).label("ttl_ms")
-
-_new = (
-    sa.func.unnest(
-        sa.bindparam("numbers", type_=ARRAY(sa.BigInteger)),
-        sa.bindparam("kinds", type_=TextArray),
-        sa.bindparam("subjects", type_=TextArray),
-        sa.bindparam("epochs", type_=ARRAY(sa.BigInteger)),
-        sa.bindparam("reasons", type_=TextArray),
-        sa.bindparam("lifetimes", type_=ARRAY(sa.Interval)),
-    )
-    .table_valued("number", "kind", "subject", "epoch", "reason", "lifetime")
-    .render_derived()
-)
+_number = _advanced.c.number - sa.bindparam("count", type_=sa.BigInteger) + _new.c.place
 _insert = insert(revocations).from_select(
     ["number", "kind", "subject", "epoch", "reason", "expires_at"],
     sa.select(
-        _new.c.number, _new.c.kind, _new.c.subject, _new.c.epoch, _new.c.reason, now() + _new.c.lifetime
-    ),
+        _number,
+        _new.c.kind,
+        _new.c.subject,
+        _new.c.epoch.cast(sa.BigInteger),
+        _new.c.reason,
+        now() + _new.c.lifetime.cast(sa.Interval),
+    ).join_from(_advanced, _new, sa.true()),
 )
 # One row a subject: the newest says what holds, and must outlive what the older would have killed.
 _put = Statement(
@@ -175,22 +182,20 @@ async def append(db: Connection, entries: Sequence[Revocation]) -> list[Numbered
 
     Call it last: it locks out other revokers until the commit.
     """
-    newest = {(entry.kind, entry.subject): entry for entry in entries}
-    last = await db.value(_advance, count=len(newest))
-    numbers = range(last - len(newest) + 1, last + 1)
+    newest = list({(entry.kind, entry.subject): entry for entry in entries}.values())
     rows = await db.rows(
         _put,
-        numbers=list(numbers),
-        kinds=[entry.kind for entry in newest.values()],
-        subjects=[entry.subject for entry in newest.values()],
-        epochs=[entry.epoch for entry in newest.values()],
-        reasons=[entry.reason for entry in newest.values()],
-        lifetimes=[entry.lifetime for entry in newest.values()],
+        count=len(newest),
+        kinds=[entry.kind for entry in newest],
+        subjects=[entry.subject for entry in newest],
+        epochs=[None if entry.epoch is None else str(entry.epoch) for entry in newest],
+        reasons=[entry.reason for entry in newest],
+        lifetimes=[f"{entry.lifetime.total_seconds():.6f} s" for entry in newest],
     )
     ttl_ms = {row["number"]: row["ttl_ms"] for row in rows}
     return [
         Numbered(number, entry.kind, entry.subject, entry.epoch, ttl_ms[number])
-        for number, entry in zip(numbers, newest.values(), strict=True)
+        for number, entry in zip(sorted(ttl_ms), newest, strict=True)
     ]
 
 
