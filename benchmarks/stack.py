@@ -1,6 +1,5 @@
 """The stack that is measured: PostgreSQL and Redis as development has them, and the service as production has it."""
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from service import embedded
 from service.settings import Settings
 from tests.support.client import Api
 from tests.support.deployment import Deployment, Server, free_port, new_database
+from tests.support.folders import temporary
 
 WORKERS = 2
 _PATIENT = {"password_wait": "60"}
@@ -75,10 +75,8 @@ def prepared(settings: Mapping[str, str], *, hashes: bool = True) -> Iterator[Gr
     `hashes=False`: passwords are hashed in next to no time, for what signs in often and measures something else.
     """
     own = {name: str(Settings.model_fields[name].default) for name in _HASHES} if hashes else {}
-    with tempfile.TemporaryDirectory(prefix="sealwright-bench-") as made:
-        folder = Path(made)
-        with embedded.start(folder / "data") as servers:
-            yield Ground(_deployment(servers, folder / "one", {**own, **settings}), servers, folder)
+    with temporary("bench") as folder, embedded.start(folder / "data") as servers:
+        yield Ground(_deployment(servers, folder / "one", {**own, **settings}), servers, folder)
 
 
 def _deployment(servers: embedded.Servers, folder: Path, settings: Mapping[str, str]) -> Deployment:

@@ -20,6 +20,7 @@ import redis
 from service import embedded
 from service.embedded import binaries, home, ports
 from service.embedded.servers import Servers
+from tests.support.folders import temporary
 from tests.support.processes import eventually, is_running
 
 _LINUX = sys.platform == "linux"
@@ -334,3 +335,27 @@ def test_a_redis_that_is_too_old_is_passed_by(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(embedded.EmbeddedError, match="install redis-server"):
         binaries.redis_binary()
     assert not embedded.has_redis()
+
+
+def test_what_a_killed_run_of_the_tests_leaves_the_next_one_removes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    code = (
+        f"import tempfile; tempfile.tempdir = {str(tmp_path)!r}\n"
+        "from tests.support.folders import temporary\n"
+        "with temporary('trial') as folder: print(folder, flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        left = Path(other.stdout.readline().strip())
+        with temporary("trial"):
+            assert left.is_dir()
+        other.kill()
+        other.wait(10)
+        assert left.is_dir()
+        with temporary("trial") as own:
+            assert list(tmp_path.iterdir()) == [own]
+    assert list(tmp_path.iterdir()) == []

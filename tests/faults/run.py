@@ -2,12 +2,10 @@
 
 import asyncio
 import os
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from ssl import PROTOCOL_TLS_CLIENT, SSLContext
 from typing import Any
 
@@ -26,6 +24,7 @@ from tests.faults.plan import Plan, Whose
 from tests.faults.relay import Relay, relayed
 from tests.support.actors import Person
 from tests.support.deployment import SEALWRIGHT, Deployment, Server
+from tests.support.folders import temporary
 
 _TICK = 0.05
 _LATE = 0.1
@@ -55,8 +54,8 @@ class Run:
 def run(plan: Plan, *, fsync: bool = False, program: Sequence[str] = SEALWRIGHT) -> Run:
     """Run a plan; `program` is what runs the service in place of `sealwright serve`."""
     with (
-        tempfile.TemporaryDirectory(prefix="sealwright-faults-") as folder,
-        built(Path(folder), fsync=fsync) as house,
+        temporary("faults") as folder,
+        built(folder, fsync=fsync) as house,
     ):
         return run_in(house, plan, program=program)
 

@@ -2,14 +2,13 @@
 
 import shutil
 import subprocess
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from service import embedded
+from tests.support.folders import temporary
 
 
 @dataclass(frozen=True)
@@ -30,8 +29,7 @@ def running(database_url: str | None, redis_url: str | None) -> Iterator[Urls]:
     with ExitStack() as stack:
         urls = _in_docker(stack) if _docker_answers() else "Docker does not answer"
         if isinstance(urls, str):
-            directory = Path(tempfile.mkdtemp(prefix="sealwright-tests-"))
-            stack.callback(shutil.rmtree, directory, ignore_errors=True)
+            directory = stack.enter_context(temporary("tests"))
             servers = stack.enter_context(embedded.start(directory, fsync=False))
             urls = Urls(servers.database_url, servers.redis_url, f"embedded servers ({urls})")
         yield urls
