@@ -7,6 +7,7 @@ everything else in RFC 9457 problem details.
 
 import http
 import logging
+import time
 from collections.abc import Mapping
 from typing import Literal
 
@@ -104,16 +105,34 @@ class Problem(Refusal):
 
 
 class Unavailable(Refusal):
-    """A part that this answer needs is down or too busy. Nothing was done; the same request may be sent again."""
+    """A part that this answer needs is down or too busy. Nothing was done; the same request may be sent again.
 
-    def __init__(self, part: str, *, detail: str = "", retry_after: int = 1) -> None:
+    Without a line in the log if it is not `told`.
+    """
+
+    def __init__(self, part: str, *, detail: str = "", retry_after: int = 1, told: bool = True) -> None:
         super().__init__(
             f"{part} cannot be reached or is busy right now; send the same request again after Retry-After seconds",
             status=503,
-            detail=detail or part,
+            detail=(detail or part) if told else "",
             headers={"Retry-After": str(retry_after)},
         )
         self.part = part
+
+
+class Shedding:
+    """Tells of one refusal a second: of thousands, the lines would cost more than the refusing."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def is_due(self) -> bool:
+        """Whether to tell of this one."""
+        now = time.monotonic()
+        if now < self._next:
+            return False
+        self._next = now + 1
+        return True
 
 
 class TooMany(Refusal):

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from service.errors import Unavailable, render
+from service.errors import Shedding, Unavailable, render
 from service.http import ARRIVED, HUNG_UP
 from service.sending import Answer, Common
 
@@ -73,6 +73,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     _full_until: ClassVar = 0.0
     """Before that no caller has kept its connection waiting for long: there is no room to be made."""
+
+    _shedding: ClassVar = Shedding()
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
@@ -305,7 +307,11 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         refused = await render(
             Request(scope),
-            Unavailable("the service", detail=f"there are more than {self._most} connections"),
+            Unavailable(
+                "the service",
+                detail=f"there are more than {self._most} connections",
+                told=self._shedding.is_due(),
+            ),
         )
         refused.headers["Connection"] = "close"
         await refused(scope, receive, send)

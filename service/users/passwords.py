@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, TypeVar
 from pwdlib.hashers.argon2 import Argon2Hasher
 from starlette.requests import ClientDisconnect
 
-from service.errors import Unavailable
+from service.errors import Shedding, Unavailable
 from service.metrics import Metrics
 from service.settings import Settings
 from service.users.hashes import Argon2, UnusableHash, matches, parse
@@ -54,6 +54,7 @@ class Passwords:
         self._queue = settings.password_queue
         self._patience = settings.password_wait.total_seconds()
         self._taken = 0
+        self._shedding = Shedding()
         self._threads = ThreadPoolExecutor(settings.password_threads, "password", initializer=_give_way)
         began = time.perf_counter()
         # Verified in place of the hash that an unknown user does not have: the same work, the same time.
@@ -86,6 +87,7 @@ class Passwords:
                 "the sign-in",
                 detail=f"{waiting} wait for a password hash already, for {foreseen:.1f} s",
                 retry_after=math.ceil(self._patience),
+                told=self._shedding.is_due(),
             )
 
     async def verify(
