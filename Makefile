@@ -4,6 +4,7 @@ PORT ?= 8000
 PYTHON ?=
 WORKERS ?= 4
 ARGS ?=
+FUZZ_SECONDS ?= 600
 SEED ?=
 SEEDS ?= 1-30
 
@@ -13,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq install --root-user-
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: run demo test test-faults test-overload test-keys test-api test-compose bench bench-compare bench-verify bench-revoke bench-storage bench-crowd \
+.PHONY: run demo test test-faults test-overload test-keys test-api test-compose fuzz bench bench-compare bench-verify bench-revoke bench-storage bench-crowd \
   check lint format lock clean help setup
 
 run: setup ## Run Sealwright with its own PostgreSQL and Redis (PORT=8000)
@@ -37,6 +38,9 @@ test-keys: setup ## Rotate keys every second for a minute, in either store, and 
 
 test-api: setup ## Hold the service against its own OpenAPI page, for ten minutes (SEED=1 repeats a run)
 	@SEED=$(SEED) $(BIN)/pytest -s -m minute tests/test_api.py $(ARGS)
+
+fuzz: setup ## Any bytes against every parser and on connections, for ten minutes (FUZZ_SECONDS=600, SEED=1)
+	@$(BIN)/python -m tests.fuzz $(FUZZ_SECONDS) $(SEED)
 
 test-compose: setup ## Bring the stack up on a Docker engine, in three replicas, and kill one
 	@TEST_DATABASE_URL=the-stack TEST_REDIS_URL=the-stack $(BIN)/pytest tests/compose.py -s $(ARGS)

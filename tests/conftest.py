@@ -27,6 +27,7 @@ _held = ExitStack()
 
 # That a machine is busy is no failure.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("fuzz", settings.get_profile("any machine"), max_examples=1000)
 settings.load_profile("any machine")
 
 _NO_CERTIFICATES = SSLContext(PROTOCOL_TLS_CLIENT)
