@@ -1,7 +1,9 @@
 """Whatever becomes of Redis or Postgres: what was revoked stays revoked, and service heals by itself."""
 
 import asyncio
+import os
 import shutil
+import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +26,7 @@ from service.revocation import Revocation, Revocations, record
 from service.users import store
 from tests.support.client import SERVICE_AUTH, Api, Tokens, bearer
 from tests.support.database import fetch, held, until, until_waiting
-from tests.support.deployment import Deployment, Server, free_port, new_database
+from tests.support.deployment import Deployment, Server, free_port, new_database, wait_until_ready
 from tests.support.processes import stopped
 
 pytestmark = pytest.mark.anyio
@@ -282,6 +284,29 @@ async def test_while_postgres_is_down_what_needs_no_record_goes_on_and_the_rest_
     assert api.refresh(live.refresh).status_code == 200
 
 
+async def test_a_worker_that_dies_while_postgres_is_down_does_not_end_the_others_and_has_a_successor_afterwards(
+    house: House,
+) -> None:
+    live = house.sign_in()
+    with house.deployment.serving(workers=2) as server:
+        first, second = server.worker_pids()
+        house.servers.postgres.kill()
+        try:
+            os.kill(first, signal.SIGKILL)
+            for _ in range(2):  # successors that cannot start
+                tried = {second, *server.worker_pids()}
+                await until(partial(others, server, tried), bool, "another one tries", within=60)
+            with client(server) as http:
+                assert Api(http).introspect(live.access)["active"]
+        finally:
+            house.servers.postgres.start()
+
+        os.kill(second, signal.SIGKILL)  # from now on only a successor can answer
+        wait_until_ready(server)
+        with client(server) as http:
+            assert Api(http).refresh(live.refresh).status_code == 200
+
+
 async def test_while_postgres_is_down_new_connections_to_the_same_redis_are_trusted(house: House) -> None:
     revoked, live = house.sign_in(), house.sign_in()
     house.revoke(revoked.access)
@@ -534,3 +559,8 @@ async def token_for_itself(api: Api) -> int:
 
 async def ready(replica: Api) -> int:
     return replica.http.get("/readyz").status_code
+
+
+async def others(server: Server, known: set[int]) -> set[int]:
+    """The workers that were not known of."""
+    return {*server.worker_pids()} - known

@@ -2,14 +2,19 @@
 
 import signal
 import sys
+import time
 from multiprocessing.context import ForkContext, ForkProcess, SpawnContext
-from typing import cast
+from typing import ClassVar, cast
 
 from uvicorn import _subprocess
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 from uvicorn.supervisors.multiprocess import SIGNALS
 
 from service.worker import Worker
+
+PAUSE = 1.0
+"""Seconds before a worker that could not take the place of a dead one is followed by the next."""
 
 
 class Supervisor(Multiprocess):
@@ -25,6 +30,7 @@ class Supervisor(Multiprocess):
             # uvicorn makes its workers from this, and from nothing that could be given to it.
             _subprocess.spawn = cast("SpawnContext", _Forks())
         super().init_processes()
+        _Forked.succeeds = True
 
 
 class _Forked(ForkProcess):
@@ -32,6 +38,9 @@ class _Forked(ForkProcess):
 
     Until the worker's server takes them itself, SIGTERM would go to a queue that nobody reads.
     """
+
+    succeeds: ClassVar[bool] = False
+    """Whether it takes the place of a worker that has served."""
 
     def start(self) -> None:
         self._unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
@@ -44,7 +53,14 @@ class _Forked(ForkProcess):
         for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, self._unblocked)
-        super().run()
+        try:
+            super().run()
+        except SystemExit as ended:
+            if not self.succeeds or ended.code != STARTUP_FAILURE:
+                raise
+            # uvicorn would end the whole service. What a successor lacks, Postgres say, was there and comes back.
+            time.sleep(PAUSE)
+            sys.exit(1)
 
 
 class _Forks(ForkContext):
