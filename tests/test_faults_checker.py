@@ -263,16 +263,18 @@ def test_a_sign_in_of_a_disabled_user_is_reported() -> None:
 
 
 def test_a_library_may_accept_until_it_knows_and_in_quiet_times_for_a_second() -> None:
-    def story(at: float, seen: float, *, disturbed: bool = False) -> set[str]:
+    def story(at: float, seen: float, part: Part | None = None) -> set[str]:
         told = Story().signed_in().revoked(1)
-        if disturbed:
-            told.harmed(1.2, 1.2, "connection")
+        if part is not None:
+            told.harmed(1.2, 1.2, part)
         return told.call(at, "verify", "accepted", access(0), seen=seen).violated
 
     assert story(1.5, 0.9) == set()
     assert story(1.5, 1.3) == {ACCEPTED}, "it knew"
     assert story(2.5, 0.9) == {ACCEPTED}, "nothing kept the news from it"
-    assert story(2.5, 0.9, disturbed=True) == set()
+    assert story(2.5, 0.9, "feed") == set()
+    assert story(2.5, 0.9, "redis") == {ACCEPTED}, "it is found in Postgres"
+    assert story(2.5, 0.9, "pool") == {ACCEPTED}
 
 
 # 4

@@ -1,9 +1,11 @@
 """`make test-faults`: a run for each seed, a table of them, and all about each violation; fails if there is one."""
 
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 from tests.faults.plan import draw
 from tests.faults.run import run
@@ -29,7 +31,11 @@ def main() -> int:
         print(line(row(done)), flush=True)
         for said in told(done):
             print(said, flush=True)
-        harms.update(harm.what for harm in done.history.harms if harm.part != "connection")
+        if done.violations:
+            log = Path(tempfile.gettempdir()) / f"sealwright-faults-{seed}.log"
+            log.write_text(done.log)
+            print(f"the service's log: {log}", flush=True)
+        harms.update(harm.what for harm in done.history.harms if not harm.single)
         calls += len(done.history.calls)
         violations += len(done.violations)
     print(

@@ -33,6 +33,9 @@ _REFUSALS = {
 }
 """What a call may be refused with, for a reason."""
 
+_KEEPS_NEWS = {"worker", "service", "postgres", "library", "feed"}
+"""The parts on the way of a revocation from the record to the library."""
+
 _OF_USERS = {
     "disable": "user.disabled",
     "enable": "user.enabled",
@@ -197,9 +200,11 @@ def _late_at_library(history: History, call: Call, taking: Call) -> float:
     if knew > 0:
         return knew
     late = call.began - taking.ended - SECOND - history.stalled(taking.ended, call.began)
-    # It is told within the second while nothing keeps the news from it.
-    reached = not any(harm.overlaps(taking.began - BACK, call.ended) for harm in history.harms)
-    return late if reached else 0.0
+    # It is told within the second, unless something keeps the news from it: neither Redis nor a full pool does.
+    kept = any(
+        harm.part in _KEEPS_NEWS and harm.overlaps(taking.began - BACK, call.ended) for harm in history.harms
+    )
+    return 0.0 if kept else late
 
 
 # 4
@@ -264,7 +269,7 @@ def _missing(call: Call, found: Found) -> Iterator[tuple[str, frozenset[str]]]:
 
 def _answered(standing: Standing) -> Iterator[Violation]:
     history = standing.history
-    hard = [harm for harm in history.harms if harm.part not in {"connection", "library"}]
+    hard = [harm for harm in history.harms if harm.part not in {"connection", "feed", "library"}]
     for call in history.calls:
         problem = call.flaw or (call.said if call.outcome == "failed" else None)
         if call.outcome == "refused" and call.said != _REFUSALS.get(call.what):

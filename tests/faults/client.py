@@ -13,8 +13,9 @@ from tests.support.actors import Person
 GRACE = 30.0
 """Seconds in which a token may be sent again; then the client must not, and its user has to sign in."""
 
-ABANDONED = 5.2
-"""Seconds after which a request that was given up is not begun any more, even if the service does not know."""
+ABANDONED = 2.5
+"""Seconds after which a request that was given up ends nothing any more, even if the service does not know: one that
+waited there for a second, after a pause that may have been as long before it was noticed."""
 
 _AGAIN = 0.2
 """Seconds before what was not answered is sent again."""

@@ -55,6 +55,9 @@ _PARTS: dict[str, Part] = {
 
 _NAMES = {"postgres": "Postgres", "redis": "Redis"}
 
+_STRUCK: dict[Whose, Part] = {"postgres": "postgres", "redis": "redis", "library": "feed"}
+"""What is harmed where a connection suffers that is no client's."""
+
 
 class Havoc:
     """Does what the plan says. Two deeds to one part come one after the other."""
@@ -142,11 +145,13 @@ class Havoc:
                         os.kill(pid, signal.SIGKILL)
 
     async def _restart(self, part: Any, down: float, meanwhile: Callable[[], None] | None = None) -> None:
-        await asyncio.to_thread(part.kill)
-        await asyncio.sleep(down)
-        if meanwhile is not None:
-            await asyncio.to_thread(meanwhile)
-        await asyncio.to_thread(part.start)
+        try:
+            await asyncio.to_thread(part.kill)
+            await asyncio.sleep(down)
+            if meanwhile is not None:
+                await asyncio.to_thread(meanwhile)
+        finally:
+            await asyncio.to_thread(part.start)
 
     async def _flush(self) -> None:
         async with redis.Redis.from_url(self._house.servers.redis_url) as client:
@@ -242,11 +247,11 @@ class Havoc:
 
 def struck(history: History, whose: Whose) -> Callable[[Fault, float], None]:
     """Return what writes a fault of a relay into the history."""
-    part: Part = whose if whose == "postgres" or whose == "redis" else "connection"  # noqa: PLR1714  # for mypy
+    part = _STRUCK.get(whose, "connection")
 
     def record(fault: Fault, seconds: float) -> None:
         now = history.now()
-        history.harms.append(Harm(f"{whose}: {fault}", part, now, now + seconds))
+        history.harms.append(Harm(f"{whose}: {fault}", part, now, now + seconds, single=True))
 
     return record
 

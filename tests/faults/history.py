@@ -20,7 +20,7 @@ Outcome = Literal[
     "failed",  # any other answer
 ]
 
-Part = Literal["worker", "service", "postgres", "redis", "pool", "library", "connection"]
+Part = Literal["worker", "service", "postgres", "redis", "pool", "library", "feed", "connection"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,8 @@ class Harm:
     part: Part
     began: float
     back: float
+    single: bool = False
+    """Whether one connection suffered it."""
 
     def overlaps(self, began: float, ended: float) -> bool:
         """Whether some of it happened in this time."""

@@ -7,6 +7,7 @@ import importlib
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -97,10 +98,45 @@ def _put(where: object, name: str, what: object) -> None:
     setattr(where, name, what)
 
 
+def _begins_whatever_has_come() -> None:
+    """Begin a refresh however old its request is, and whether or not anybody waits for its answer."""
+    from service.grants import refresh_token
+    from service.sessions.rotation import Presented, rotate
+
+    async def never() -> bool:
+        return False
+
+    async def late(database: Any, revocations: Any, presented: Presented, **more: Any) -> Any:
+        presented = replace(presented, deadline=presented.deadline + timedelta(minutes=1))
+        return await rotate(database, revocations, presented, **{**more, "hung_up": never})
+
+    _put(refresh_token, "rotate", late)
+
+
+def _forgets_the_audit() -> None:
+    """Begin sessions without a word to the audit."""
+    from service.sessions import starting
+
+    async def audit(*_: Any, **__: Any) -> None:
+        pass
+
+    _put(starting, "audit", audit)
+
+
+def _tells_of_its_parts_by_a_500() -> None:
+    """Take nothing that Postgres or the way to it says for an outage."""
+    from service import database
+
+    _put(database, "_DOWN", ())
+
+
 MUTANTS: dict[str, Callable[[], None]] = {
     "believes an empty blocklist": _believes_an_empty_blocklist,
     "rotates by reading and writing": _rotates_by_reading_and_writing,
     "does not look at epochs": _does_not_look_at_epochs,
+    "begins whatever has come": _begins_whatever_has_come,
+    "forgets the audit": _forgets_the_audit,
+    "tells of its parts by a 500": _tells_of_its_parts_by_a_500,
 }
 
 

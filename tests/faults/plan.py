@@ -203,6 +203,8 @@ def draw(seed: int) -> Plan:
     end = LONG - QUIET
     stop = Stop(random.choice(_STOPPABLE), random.randrange(100), 15.0)
     deeds = [(random.uniform(1.5, end - stop.seconds), stop), *_blows(random, end)]
+    if seed % 2 == 0:  # two at a time
+        deeds += _blows(random, end)
     return _plan(seed, random, LONG, 18, deeds)
 
 

@@ -89,6 +89,7 @@ class Relay:
         for transport in list(self._open):
             transport.abort()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # for the transports to hear of it
 
 
 class _End(asyncio.Protocol):
@@ -121,7 +122,7 @@ class _End(asyncio.Protocol):
         self.other = other
         for data in self._early:
             self._pass_on(data)
-        if self._has_gone:
+        if self._has_gone and self._held is None and not self._is_silent:
             other.close()
 
     def data_received(self, data: bytes) -> None:

@@ -51,6 +51,11 @@ class Run:
     """The service's."""
 
 
+def never(_: History) -> bool:
+    """Say that it is never enough."""
+    return False
+
+
 def run(plan: Plan, *, fsync: bool = False, program: Sequence[str] = SEALWRIGHT) -> Run:
     """Run a plan; `program` is what runs the service in place of `sealwright serve`."""
     with (
@@ -65,7 +70,7 @@ def run_in(
     plan: Plan,
     *,
     program: Sequence[str] = SEALWRIGHT,
-    enough: Callable[[History], bool] = lambda _: False,
+    enough: Callable[[History], bool] = never,
 ) -> Run:
     """Run a plan in a house that stands, to its end or until the history is `enough`."""
     users = house.users(plan.users)

@@ -35,7 +35,7 @@ def row(run: Run) -> tuple[str, ...]:
     calls, harms = run.history.calls, run.history.harms
     outcomes = Counter(call.outcome for call in calls)
     kinds = Counter((call.what, call.outcome) for call in calls)
-    disturbed = sum(harm.part == "connection" for harm in harms)
+    disturbed = sum(harm.single for harm in harms)
     return (
         str(run.plan.seed),
         str(len(calls)),
@@ -62,7 +62,11 @@ def back_after(history: History) -> float:
     longest = 0.0
     for call in history.calls:
         if call.outcome == "unavailable" and call.who != "the library":
-            before = [h.back for h in history.harms if h.part != "connection" and h.began <= call.ended]
+            before = [
+                h.back
+                for h in history.harms
+                if h.part not in {"connection", "feed"} and h.began <= call.ended
+            ]
             longest = max(longest, call.ended - max(before, default=0.0))
     return longest
 
@@ -84,7 +88,7 @@ def _slice(history: History, violation: Violation) -> Iterator[tuple[float, str]
     began = min((call.began for call in calls), default=violation.at) - _BEFORE
     ended = max((call.ended for call in calls), default=violation.at)
     for harm in history.harms:
-        if harm.overlaps(began, ended) and harm.part != "connection":
+        if harm.overlaps(began, ended) and not harm.single:
             yield harm.began, _harm(harm)
     for call in calls:
         yield call.began, _call(call)
