@@ -1,4 +1,4 @@
-"""What the system knows of processes: their CPU, read before and after, and their memory."""
+"""The CPU that processes use, as the system knows it, read before and after."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -27,17 +27,6 @@ def cpu(**roots: int) -> Meter:
         }
 
     return read
-
-
-def family(root: int) -> list[int]:
-    """Return a process and its descendants."""
-    return _family(root, _processes()[0])
-
-
-def resident(pid: int) -> float:
-    """Return the MB of memory that a process has in use."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0]) * 1024 / 1e6
 
 
 def _processes() -> tuple[dict[int, int], dict[int, float]]:

@@ -35,11 +35,6 @@ FROM more, (SELECT * FROM sessions LIMIT 1) AS one
 """
 """Adds so many users, each with a session as the one that is there."""
 
-ANY = (
-    "SELECT id::text AS sid, jti::text AS jti, user_id::text AS sub FROM sessions ORDER BY random() LIMIT $1"
-)
-
-
 ANY = "SELECT id::text AS sid, jti::text, user_id::text AS sub FROM sessions ORDER BY random() LIMIT $1"
 
 SERVICE, POSTGRES, P50, P99 = "CPU of the service, ms", "CPU of Postgres, ms", "p50, ms", "p99, ms"

@@ -7,11 +7,11 @@ import time
 
 import httpx2
 
-from benchmarks.meters import resident
 from benchmarks.stack import prepared
 from tests.support.database import sql
 from tests.support.deployment import Server
 from tests.support.orders import ordering
+from tests.support.processes import resident
 from tests.support.revoking import MANY, milliseconds, new_token, seconds_until_refused, snapshot, status
 
 REVOKED = 500
@@ -39,7 +39,7 @@ def requests(issuer: httpx2.Client, resource: httpx2.Client) -> str:
 
 def memory(server: Server) -> str:
     """Say what a process holds."""
-    return f"{resident(server.process.pid):.0f} MB"
+    return f"{resident(server.process.pid) / 1e6:.0f} MB"
 
 
 def main() -> None:

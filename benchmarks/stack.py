@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx2
 
-from benchmarks.meters import Meter, cpu, family
+from benchmarks.meters import Meter, cpu
 from service import embedded
 from service.settings import Settings
 from tests.support.client import Api
@@ -56,11 +56,6 @@ class Stack(Ground):
         """The CPU of the three."""
         pids = self.servers.pids
         return cpu(service=self.server.process.pid, postgres=pids["postgres"], redis=pids["redis"])
-
-    @property
-    def workers(self) -> list[int]:
-        """The processes that answer."""
-        return [pid for pid in family(self.server.process.pid) if pid != self.server.process.pid]
 
     def sign_in(self, count: int) -> list[str]:
         """Sign in so many times; return the refresh tokens."""

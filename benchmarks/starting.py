@@ -9,11 +9,11 @@ from signal import SIGTERM
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from benchmarks import meters
 from benchmarks.stack import WORKERS, Stack
 from benchmarks.waiting import answers
 from tests.support.deployment import SEALWRIGHT, Deployment, free_port
 from tests.support.pages import ROOT
+from tests.support.processes import resident
 
 _NEEDED = ("Makefile", "pyproject.toml", "requirements", "verifier")
 """What make looks at in the folder where it runs."""
@@ -22,7 +22,7 @@ _NEEDED = ("Makefile", "pyproject.toml", "requirements", "verifier")
 def worker_memory(stack: Stack) -> float:
     """Return the MB of the largest worker, a moment after the load."""
     time.sleep(2)
-    return max(meters.resident(pid) for pid in stack.workers)
+    return max(map(resident, stack.server.worker_pids())) / 1e6
 
 
 def seconds_to_serve(deployment: Deployment, starts: int) -> float:

@@ -49,7 +49,7 @@ def children(pid: int) -> list[int]:
 
 def resident(pid: int) -> int:
     """Bytes of a process's memory."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def descriptors(pid: int) -> int:
