@@ -105,7 +105,6 @@ def build(settings: Settings, counts: Board) -> FastAPI:
             yield
 
     access = AccessLog(settings.log_rendering, sys.stderr) if settings.access_log else None
-
     granting = grants.Parts(
         settings,
         database,

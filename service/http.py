@@ -229,5 +229,5 @@ async def hung_up(request: Request) -> bool:
     The server learns of a closed connection from its event loop, so the loop must turn once first.
     """
     await asyncio.sleep(0)
-    gone = request.scope.get(HUNG_UP)
-    return await request.is_disconnected() if gone is None else gone()
+    is_closing = request.scope.get(HUNG_UP)
+    return await request.is_disconnected() if is_closing is None else is_closing()
