@@ -71,7 +71,7 @@ UNAVAILABLE_EXAMPLE = {
 
 TOO_MANY_EXAMPLE = {
     "error": "temporarily_unavailable",
-    "error_description": "too many tries have failed; send the request again after Retry-After seconds, not sooner",
+    "error_description": "there were too many tries; send the request again after Retry-After seconds, not sooner",
 }
 
 CLIENT_FIELDS: Mapping[str, Any] = {

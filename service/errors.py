@@ -136,11 +136,11 @@ class Shedding:
 
 
 class TooMany(Refusal):
-    """Too much has failed before this. It was not looked at, and nothing was counted."""
+    """Too much has failed, or too many have registered, before this. It was not looked at, and nothing was counted."""
 
     def __init__(self, *, retry_after: int) -> None:
         super().__init__(
-            "too many tries have failed; send the request again after Retry-After seconds, not sooner",
+            "there were too many tries; send the request again after Retry-After seconds, not sooner",
             status=429,
             headers={"Retry-After": str(retry_after)},
         )
