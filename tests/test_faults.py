@@ -24,6 +24,8 @@ def repeated(deed: Deed, every: int) -> tuple[tuple[float, Deed], ...]:
     return tuple((float(at), deed) for at in range(1, _SECONDS - every, every))
 
 
+pytestmark = pytest.mark.timeout(300)
+
 LONGER = pytest.mark.minute
 """Part of `make test-faults` alone."""
 
