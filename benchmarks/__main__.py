@@ -27,7 +27,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--set", nargs="+", default=[], help="settings: access_log=on", metavar="NAME=VALUE")
     parser.add_argument("--compare", action="store_true", help="compare with the stored result instead")
     parser.add_argument("--record", action="store_true", help="store the result, and put it into the page")
-    return parser.parse_args()
+    asked = parser.parse_args()
+    if asked.record and (set(asked.only) != set(EVERYTHING) or not asked.starts):
+        parser.error("--record keeps a whole result")
+    return asked
 
 
 def main() -> None:
