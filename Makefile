@@ -23,10 +23,10 @@ run: setup ## Run Sealwright with its own PostgreSQL and Redis (PORT=8000)
 demo: setup ## The issuer and a resource service together: sign in, call, refresh, rotate, an outage, revoke
 	@exec $(BIN)/python examples/demo.py
 
-test: setup ## Run every test against real servers (WORKERS=4, ARGS="-k refresh")
+test: setup ## Run the tests against real servers (WORKERS=4, ARGS="-k refresh")
 	@$(BIN)/pytest -n $(WORKERS) $(ARGS)
 
-test-faults: setup ## Kill, stop and cut every part under constant use, and check the history (SEEDS="1-30", SEEDS=17)
+test-faults: setup ## Kill, stop and cut every part under constant use, and check the history (SEEDS="1-30", SEEDS=17); half an hour
 	@$(BIN)/pytest -q -n 2 -m "minute or not minute" tests/test_faults_checker.py tests/test_faults.py
 	@$(BIN)/python -m tests.faults $(SEEDS)
 
