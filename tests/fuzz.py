@@ -45,7 +45,7 @@ def main() -> None:
         print(f"seed {seed + rounds - 1}: {tried:,} inputs so far", flush=True)
         if done.returncode:
             print(done.stdout + done.stderr)
-            print(f"A round has failed. Repeat it: python -m tests.fuzz 1 {seed + rounds - 1}")
+            print(f"A round has failed. Repeat it: make fuzz FUZZ_SECONDS=1 SEED={seed + rounds - 1}")
             sys.exit(1)
     print(f"{tried:,} inputs in {rounds} rounds, {time.monotonic() - began:.0f} s: no crash")
 
