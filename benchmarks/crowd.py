@@ -5,6 +5,7 @@ the next session. Beside it: as many callers, each with a token of its own.
 """
 
 import argparse
+from typing import Literal
 
 from benchmarks.driving import Job, Measured, drive
 from benchmarks.page import put, table
@@ -27,8 +28,8 @@ def main() -> None:
     asked = arguments()
     with prepared({}, hashes=False) as ground, ground.serving() as stack:
 
-        def refreshed(plan: str, sessions: int) -> Measured:
-            job = Job({"plan": plan, "path": "/refresh"}, stack.sign_in(sessions))
+        def refreshed(plan: Literal["rotation", "crowd"], sessions: int) -> Measured:
+            job = Job.refreshing(stack.sign_in(sessions), plan)
             return drive(stack.port, job, stack.cpu, seconds=asked.seconds, callers=CALLERS)
 
         apart = refreshed("rotation", max(CALLERS, asked.sessions))

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from benchmarks.meters import Meter, Reading
 
@@ -23,6 +23,11 @@ class Job:
     def of(cls, request: bytes) -> "Job":
         """Send this again and again."""
         return cls({"plan": "repetition", "request": request.decode()})
+
+    @classmethod
+    def refreshing(cls, tokens: Sequence[str], plan: Literal["rotation", "crowd"] = "rotation") -> "Job":
+        """Rotate these, each in its turn; or each by all callers at once."""
+        return cls({"plan": plan, "path": "/refresh"}, tokens)
 
 
 @dataclass(frozen=True)

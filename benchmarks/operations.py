@@ -69,7 +69,7 @@ OPERATIONS = (
     Operation(
         "refresh",
         "signature",
-        lambda subjects: Job({"plan": "rotation", "path": "/refresh"}, subjects.refresh),
+        lambda subjects: Job.refreshing(subjects.refresh),
         times=2,
         commits=True,
     ),

@@ -99,9 +99,7 @@ def medians(seen: Sequence[Measured]) -> dict[str, float]:
 
 def refreshed(stack: Stack, tokens: list[str]) -> Measured:
     """Refresh for a while, each token in its turn."""
-    return drive(
-        stack.port, Job({"plan": "rotation", "path": "/refresh"}, tokens), stack.cpu, seconds=SECONDS
-    )
+    return drive(stack.port, Job.refreshing(tokens), stack.cpu, seconds=SECONDS)
 
 
 def sign_in(stack: Stack) -> Tokens:

@@ -66,11 +66,10 @@ class Sizes:
 def rotations(stack: Stack, sessions: int, count: int, every: int) -> Iterator[tuple[int, float, Sizes]]:
     """Rotate so many times, each session in its turn; yield how many, how many a second, and the sizes."""
     tokens = stack.sign_in(sessions)
-    first = Sizes.of(stack)
-    yield 0, 0, first
+    yield 0, 0, Sizes.of(stack)
     done = 0
     while done < count:
-        job = Job({"plan": "rotation", "path": "/refresh"}, tokens)
+        job = Job.refreshing(tokens)
         seen = drive(
             stack.port, job, stack.cpu, seconds=PATIENCE, at_most=min(every, count - done), warm_up=0
         )
