@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service import cors
 from service.background import Background
 from service.cors import Cors
-from service.http import ARRIVED
+from service.http import ARRIVED, EARLIEST
 from service.proxies import TrustedProxies
 from service.settings import Settings
 
@@ -79,7 +79,7 @@ class Front:
 
     def __init__(self, app: ASGIApp, *, settings: Settings, arrivals: Arrivals, allowed: Cors) -> None:
         self._app = app
-        self._arrivals = arrivals
+        self._earliest = arrivals.earliest
         self._cors = allowed
         self._proxies = TrustedProxies.of(settings)
 
@@ -94,7 +94,8 @@ class Front:
                 send = readable
             if self._proxies is not None:
                 scope["client"] = self._proxies.client(scope)
-            scope[ARRIVED] = self._arrivals.earliest(scope.get(ARRIVED, time.monotonic()))
+            scope[ARRIVED] = self._earliest(scope.get(ARRIVED, time.monotonic()))
+            scope[EARLIEST] = self._earliest
             if scope["method"] == "HEAD":
                 # As GET (RFC 9110 9.3.2); the server leaves the body out, by the scope that it keeps.
                 get = {**scope, "method": "GET"}

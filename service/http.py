@@ -207,9 +207,22 @@ ARRIVED = "sealwright.arrived"
 """The key of a request's scope that says when it came in."""
 
 
+COMPLETED = "sealwright.completed"
+"""The key under which the server says when the caller had done its part, if that was after the head was read."""
+
+EARLIEST = "sealwright.earliest"
+"""The key under which stands what makes of the moment at which something was read that at which it can have come."""
+
+
 def arrived(request: Request) -> float:
-    """Return when the request came in, by the monotonic clock."""
-    at: float = request.scope[ARRIVED]
+    """Return when the request had come in, by the monotonic clock. Ask only after the body was read.
+
+    Whoever sends the body late, or the request behind others of its own, must not make it look as if we had been slow:
+    what is older than it should be is spared, a token that is used again for one.
+    """
+    scope = request.scope
+    completed: float | None = scope.get(COMPLETED)
+    at: float = scope[ARRIVED] if completed is None else scope[EARLIEST](completed)
     return at
 
 

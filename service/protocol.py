@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from service.errors import Shedding, Unavailable, render
-from service.http import ARRIVED, HUNG_UP
+from service.http import ARRIVED, COMPLETED, HUNG_UP
 from service.sending import Answer, Common
 
 MAX_HEAD = 64 * 1024
@@ -182,11 +182,15 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._is_upgrade():
             return
         self._awaited = None
-        self._stop_timer()
+        if self._timer is not None:  # the body was waited for
+            _complete(self.scope)
+            self._stop_timer()
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """Go on with the next request, or close as soon as the caller has taken this answer."""
+        if self.pipeline:
+            _complete(self.pipeline[-1][0].scope)
         super().on_response_complete()
         if self.transport.is_closing():
             self._await_taking()
@@ -328,3 +332,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _too_slow(self) -> None:
         self._stop_timer()
         self._refuse(408, "the request did not come in time")
+
+
+def _complete(scope: object) -> None:
+    cast("dict[str, object]", scope)[COMPLETED] = time.monotonic()

@@ -60,6 +60,13 @@ def post(connection: socket.socket, path: str, body: str, content_type: str) -> 
     )
 
 
+def refreshing(session: Tokens) -> bytes:
+    """Write a whole refresh, for who sends it in ways of its own."""
+    body = json.dumps({"refresh_token": session.refresh})
+    head = f"POST /refresh HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    return f"{head}\r\n\r\n{body}".encode()
+
+
 @pytest.fixture(scope="module", autouse=True)
 def many_files() -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -281,6 +288,43 @@ async def test_a_copy_that_waited_while_its_client_went_on_is_not_taken_for_thef
     fourth = tokens(api.refresh(third.refresh))
     assert api.refresh(first.refresh).json()["error"] == "invalid_grant"
     assert api.refresh(fourth.refresh).json()["error"] == "invalid_grant"
+
+
+async def test_a_thief_who_sends_the_body_late_is_found(
+    deployment: Deployment, server: Server, api: Api
+) -> None:
+    """Or whoever has old tokens could try them all without being noticed."""
+    first = api.sign_in()
+    third = tokens(api.refresh(tokens(api.refresh(first.refresh)).refresh))
+    head, blank, body = refreshing(first).partition(b"\r\n\r\n")
+    with connect(server) as connection:
+        connection.sendall(head + blank)
+        await fetch(deployment.database_url, "SELECT pg_sleep(1.5)")
+        connection.sendall(body)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
+
+    assert api.refresh(third.refresh).json()["error"] == "invalid_grant"
+
+
+async def test_a_thief_who_lets_a_token_wait_behind_a_request_of_its_own_is_found(
+    deployment: Deployment, server: Server, api: Api
+) -> None:
+    own, first = api.sign_in(), api.sign_in()
+    third = tokens(api.refresh(tokens(api.refresh(first.refresh)).refresh))
+    with connect(server) as connection:
+        async with held(deployment.database_url, HOLD, own.claims["sid"]) as release:
+            connection.sendall(refreshing(own) + refreshing(first))
+            await until_waiting(deployment.database_url, 1)
+            await fetch(deployment.database_url, "SELECT pg_sleep(1.5)")
+            await release()
+        answers = b""
+        while b'"invalid_grant"' not in answers:
+            piece = connection.recv(65536)
+            assert piece
+            answers += piece
+            assert b" 503 " not in answers
+
+    assert api.refresh(third.refresh).json()["error"] == "invalid_grant"
 
 
 @pytest.mark.parametrize("queued", [0, 1200])
