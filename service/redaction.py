@@ -3,8 +3,9 @@
 It is the last resort, not a licence: code must not hand a secret to a logger in the first place.
 """
 
+import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 REDACTED = "[redacted]"
 
@@ -23,13 +24,10 @@ _NAME = re.compile(rf"(?:^|[_.\s-])(?:(?:{_NAMES})s?(?:[_-](?:hash|digest|sha256
 # What is secret is the group `x`. Each is looked for in the text as it came, and none starts with a word boundary:
 # what stands around a secret, another one included, must not hide it.
 _SHAPES = tuple(
-    # A lookahead, so that matches may overlap.
-    re.compile(f"(?={shape})")
+    re.compile(shape)
     for shape in (
         # PEM, up to its end or, if that is cut off, to the end of the text.
         r"(?P<x>-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?s:.*?)(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\Z))",
-        # The user and password of a URL; up to the last @, for a password may hold one that nobody encoded.
-        r"://(?P<x>[^\s\"'<>]*)@",
         # A JWT or a part of one, a dot perhaps encoded: "eyJ" is how a JSON object begins in base64url.
         r"(?P<x>eyJ[\w-]{6,}(?:(?:\.|%2[Ee])[\w-]*)*)",
         # Our own secrets, by their prefix.
@@ -46,6 +44,11 @@ _SHAPES = tuple(
     )
 )
 
+_URL_LIKE = re.compile(r"[^\s\"'<>]+")
+
+_LONGEST_NAME = 16
+"""Characters of the longest word that stands before a secret."""
+
 
 def names_a_secret(name: str) -> bool:
     """Whether a value of this name is not to be shown, whatever it is."""
@@ -56,7 +59,7 @@ def text(value: str) -> str:
     """Return a text without what looks like a secret."""
     if len(value) > _LONGEST:
         value = value[:_LONGEST] + "…"
-    spans = sorted(found.span("x") for shape in _SHAPES for found in shape.finditer(value))
+    spans = sorted(itertools.chain(_in_urls(value), *(_of(shape, value) for shape in _SHAPES)))
     if not spans:
         return value
     kept: list[str] = []
@@ -66,6 +69,28 @@ def text(value: str) -> str:
             kept += [value[upto:begin], REDACTED]
         upto = max(upto, end)
     return "".join([*kept, value[upto:]])
+
+
+def _in_urls(value: str) -> Iterator[tuple[int, int]]:
+    # The user and password of a URL; up to the last @, for a password may hold one that nobody encoded.
+    for word in _URL_LIKE.finditer(value):
+        begin = value.find("://", *word.span())
+        end = value.rfind("@", *word.span())
+        if 0 <= begin < end - 2:
+            yield begin + 3, end
+
+
+def _of(shape: re.Pattern[str], value: str) -> Iterator[tuple[int, int]]:
+    # What is found may overlap: in "token token=x" the second word is a name, too. But only a name at the very end of
+    # what was found, perhaps with backslashes behind it, can have its value beyond; the others need no second look,
+    # or a text made for it would cost the square of its length.
+    found = shape.search(value)
+    while found is not None:
+        begin, end = found.span("x")
+        yield begin, end
+        quoted = value[begin] in "\"'"
+        name = len(value[begin:end].rstrip("\\")) + begin - _LONGEST_NAME
+        found = shape.search(value, found.start() + 1 if quoted else max(found.start() + 1, name))
 
 
 def clean(value: object, depth: int = _DEPTH) -> object:

@@ -4,6 +4,8 @@ import json
 import logging
 import string
 import sys
+import time
+import timeit
 from typing import Any
 
 import pytest
@@ -39,6 +41,10 @@ SHAPES = {
     "a private key": f"-----BEGIN PRIVATE KEY-----\nMIIE{MARK}\n-----END PRIVATE KEY-----",
     "a private key cut off": f"-----BEGIN RSA PRIVATE KEY-----\nMIIE\n{MARK}",
     "a private key on one line": f"-----BEGIN EC PRIVATE KEY-----\\nMIIE{MARK}\\n-----END EC PRIVATE KEY-----",
+    "after another": f"token password={MARK}",
+    "after another and a backslash": f"password=token\\\\={MARK}",
+    "in the quotes of another": f"password=\"a token='{MARK}\" {MARK}'",
+    "after a scheme and a scheme": f"bearer bearer {MARK}",
     "a private JWK": json.dumps({"kty": "RSA", "n": "public", "d": MARK}),
 }
 
@@ -156,6 +162,40 @@ def test_our_secrets_of_today_are_known_by_their_prefix() -> None:
     secret = new_secret()
 
     assert redaction.text(f"it is {secret}.") == "it is [redacted]."
+
+
+CRAFTED = [
+    *(
+        "://",
+        "://a@",
+        "-----BEGIN PRIVATE KEY",
+        "-----BEGIN ",
+        "eyJaaaaaa.",
+        "eyJaaaaaa%2E",
+        "$2b$",
+        "$argon2",
+    ),
+    *(
+        "swaa_aaaaaaaaaaaaaaaa",
+        "bearer+",
+        "bearer ",
+        "basic%20",
+        "password=",
+        "token token=",
+        'pem="',
+        "password\\",
+    ),
+    *('"d":"', ".code%3D", "code=", "secret='", "token=\"a token='"),
+]
+
+
+@pytest.mark.parametrize("fragment", CRAFTED)
+def test_a_text_made_for_it_costs_no_more_than_its_length(fragment: str) -> None:
+    def took(characters: int) -> float:
+        value = fragment * (characters // len(fragment))
+        return min(timeit.repeat(lambda: redaction.text(value), number=1, repeat=5, timer=time.thread_time))
+
+    assert took(16_000) < 9 * took(4_000)  # four times where it is linear, sixteen where it is not
 
 
 @given(st.text(max_size=200))
