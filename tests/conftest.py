@@ -1,20 +1,24 @@
 """Real servers for the whole run, one deployment with two workers for each test process."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from os import environ  # noqa: TID251  # the one way to tell xdist's workers
 from pathlib import Path
 from ssl import PROTOCOL_TLS_CLIENT, SSLContext
 
 import httpx2
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 
-from tests.support.actors import READER, Actors, add_test_roles
+from service.cli import demo
+from tests.support.actors import PASSWORD, READER, Actors, add_test_roles
+from tests.support.canary import CANARY, Leaked, kept, listening
 from tests.support.client import Api
 from tests.support.command import Command
 from tests.support.deployment import (
     KEY_ENCRYPTION_KEY,
+    METRICS_TOKEN,
     PRESSED,
     Deployment,
     Server,
@@ -64,6 +68,25 @@ def anyio_backend() -> str:
 def server_urls() -> tuple[str, str]:
     """The URLs of PostgreSQL and Redis, shared by all tests."""
     return environ["TEST_DATABASE_URL"], environ["TEST_REDIS_URL"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def canary(server_urls: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Listen for secrets, and at the end look for them in all that is still there: no test may leave one behind."""
+    for url in server_urls:
+        CANARY.learn(sa.make_url(url).password or "", "the servers' password")
+    for secret in (KEY_ENCRYPTION_KEY, METRICS_TOKEN, PASSWORD, demo.PASSWORD, demo.SERVICE_SECRET):
+        CANARY.learn(secret, "a constant of the tests")
+    with listening():
+        yield
+    logs = tmp_path_factory.getbasetemp().rglob("*.log")
+    with suppress(Leaked):
+        CANARY.look(
+            ("Redis", kept(server_urls[1])),
+            *((f"the log {log.name}", log.read_text(errors="replace")) for log in logs),
+        )
+    # All of them: of several errors at the end of a session pytest shows one.
+    assert not CANARY.leaks, "\n".join(CANARY.leaks)
 
 
 @pytest.fixture

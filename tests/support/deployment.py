@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,7 @@ from service.cli.seed import seed
 from service.database import Database
 from service.revocation import Revocations
 from service.settings import Settings, load
+from tests.support.canary import CANARY, rows
 from tests.support.processes import children
 
 SEALWRIGHT = (sys.executable, "-c", "from service.cli import main; main()")
@@ -100,6 +102,8 @@ class Deployment:
             "SEALWRIGHT_REDIS_URL": self.redis_url,
             "SEALWRIGHT_REDIS_NAMESPACE": self.namespace,
             "SEALWRIGHT_KEYS_DIR": str(self.keys_dir),
+            "SEALWRIGHT_LOG_LEVEL": "debug",
+            "SEALWRIGHT_ACCESS_LOG": "true",
             **FAST_HASHES,
             **GENEROUS,
             **self.extra,
@@ -147,11 +151,12 @@ class Deployment:
     ) -> Iterator[Server]:
         """Run `sealwright serve` until the end of the block; it must end by itself when asked to."""
         port = port or free_port()
+        env = {"SEALWRIGHT_METRICS_PORT": str(free_port()), **self.env}
         log = self.directory / f"serve-{port}.log"
         with log.open("wb") as out:
             process = subprocess.Popen(
                 [*program, "serve", "--port", str(port), "--workers", str(workers)],
-                env=self.env,
+                env=env,
                 cwd=self.directory,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -160,8 +165,10 @@ class Deployment:
         server = Server(f"http://127.0.0.1:{port}", process, log)
         try:
             wait_until_ready(server)
+            self._tell_keys()
             yield server
         finally:
+            metrics = self._metrics(env["SEALWRIGHT_METRICS_PORT"])
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
             try:
@@ -170,6 +177,23 @@ class Deployment:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait(5)
                 raise
+            CANARY.look(("the metrics", metrics), (f"the log {log.name}", log.read_text(errors="replace")))
+
+    def _metrics(self, port: str) -> str:
+        token = self.settings.metrics_token
+        headers = {} if token is None else {"Authorization": f"Bearer {token.get_secret_value()}"}
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                text: str = answer.read().decode()
+                return text
+        except OSError:
+            return ""  # the test has ended it
+
+    def _tell_keys(self) -> None:
+        for key in self.keys_dir.rglob("*.pem"):
+            body = key.read_text().splitlines()[1:-1]
+            CANARY.learn_end(body[-2] if len(body) > 1 else body[0], "a private key")
 
     @asynccontextmanager
     async def operator(self) -> AsyncIterator[tuple[Database, Revocations]]:
@@ -207,7 +231,13 @@ def new_database(server_url: str) -> str:
 
 
 def drop_database(server_url: str, url: str) -> None:
-    on_server(server_url, f"DROP DATABASE IF EXISTS {sa.make_url(url).database} WITH (FORCE)")
+    """Drop it, once it was searched for secrets."""
+    try:
+        CANARY.look(("a table", asyncio.run(rows(url))))
+    except asyncpg.InvalidCatalogNameError:
+        return  # the test has dropped it
+    finally:
+        on_server(server_url, f"DROP DATABASE IF EXISTS {sa.make_url(url).database} WITH (FORCE)")
 
 
 def on_server(url: str, statement: str) -> None:

@@ -43,6 +43,7 @@ def ordering(deployment: Deployment, issuer_url: str, **settings: object) -> Ite
                 "uvicorn",
                 "--factory",
                 "orders.app:from_environment",
+                "--no-access-log",  # uvicorn's has the query, and with it the token that a test puts there
                 "--port",
                 str(port),
             ],
