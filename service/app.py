@@ -31,6 +31,7 @@ from service.introspection import routes as introspection
 from service.introspection.tokens import Parts as IntrospectionParts
 from service.janitor import Janitor
 from service.keeping import Keeper
+from service.memory import Memory
 from service.metrics import Exposition, Metrics
 from service.monitoring import Gauges
 from service.observation import AccessLog, Observed
@@ -97,7 +98,7 @@ def build(settings: Settings, counts: Board) -> FastAPI:
             await database.open()
             await schema.require(database)
             copied, counting = (keys, directory, roles), (failures, guesses, gauges)
-            for part in (*copied, revocations, arrivals, janitor, keeper, *counting):
+            for part in (*copied, revocations, arrivals, janitor, keeper, Memory(), *counting):
                 stack.push_async_callback(part.stop)
                 await part.start()
             stack.callback(end_with_parent())

@@ -34,8 +34,9 @@ HEAD_TIMEOUT = 10.0
 BODY_TIMEOUT = 10.0
 """Seconds for a request's body to be sent, once its head has come: 64 KiB at 52 kbit/s."""
 
-MAX_SENT = 1024 * 1024
-"""Bytes of a body as it is sent, with all that stands around its chunks. How much of it is read is the endpoints'."""
+MAX_SENT = 256 * 1024
+"""Bytes of a body as it is sent, with all that stands around its chunks, besides at most what one read brings. How
+much of it is taken is the endpoints'."""
 
 TAKING_TIMEOUT = 30.0
 """Seconds for answers to be taken that wait here because the caller reads none: 16 MiB at 4.5 Mbit/s."""

@@ -113,7 +113,8 @@ class _Session:
                 return await self._send()
 
     async def _send(self) -> int:
-        self._connection = self._connection or await self._address.connect()
+        if self._connection is None or self._connection[1].is_closing():
+            self._connection = await self._address.connect()
         reader, writer = self._connection
         writer.write(post("/refresh", {"refresh_token": self._token}))
         status, _, body = await _answer(reader)
