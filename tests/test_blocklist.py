@@ -24,6 +24,7 @@ from service.account import administration as change
 from service.cli import demo
 from service.revocation import Revocation, Revocations, record
 from service.users import store
+from tests.faults.relay import relayed
 from tests.support.client import SERVICE_AUTH, Api, Tokens, bearer
 from tests.support.database import fetch, held, until, until_waiting
 from tests.support.deployment import Deployment, Server, free_port, new_database, wait_until_ready
@@ -177,6 +178,25 @@ async def test_a_retry_of_what_was_revoked_by_one_who_did_not_live_to_tell_is_an
             house.revoke(session.refresh)  # 200: the session has ended
 
             assert not house.replicas[1].introspect(session.access)["active"]
+
+
+async def test_a_revocation_holds_at_once_though_the_connections_to_redis_were_reset_while_they_lay_idle(
+    house: House,
+) -> None:
+    sessions = [house.sign_in() for _ in range(8)]
+    async with relayed(house.deployment.redis_url, lambda *_: None) as relay:
+        deployment = replace(house.deployment, redis_url=relay.url)
+        async with deployment.operator() as (_, revocations):
+
+            async def end(session: Tokens) -> None:
+                await change.sign_out(revocations, sid(session), "administrator", LIFETIME)
+
+            await asyncio.gather(*map(end, sessions[:4]))  # now there are some of them
+            for session in sessions[4:]:
+                relay.reset()
+                await end(session)
+
+                assert not await introspected(house.replicas[1], session)
 
 
 async def test_while_redis_is_down_revoking_and_telling_go_on(house: House) -> None:

@@ -21,10 +21,11 @@ class Server:
         self.seen: asyncio.Queue[bytes | str] = asyncio.Queue()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(1000):
-            self.seen.put_nowait(data)
-            if not reader.at_eof():
-                writer.write(b"yes")
+        with suppress(ConnectionError):
+            while data := await reader.read(1000):
+                self.seen.put_nowait(data)
+                if not reader.at_eof():
+                    writer.write(b"yes")
         self.seen.put_nowait("end")
         writer.close()
 
@@ -84,6 +85,16 @@ async def test_what_nothing_happens_to_passes_both_ways_and_so_does_its_end(
     assert await answer(reader) == b"yes"
     writer.close()
     assert await server[0].next() == "end"
+
+
+async def test_a_connection_is_reset(server: tuple[Server, str], relay: Relay, call: Call) -> None:
+    relay.strike(Cut("answer", 0.0, reset=True))
+
+    reader, _ = await call(relay)
+
+    assert await server[0].next() == b"question"
+    with pytest.raises(ConnectionResetError):
+        await answer(reader)
 
 
 @pytest.mark.parametrize(("share", "seen"), [(0.0, []), (0.5, [b"ques"]), (1.0, [b"question"])])

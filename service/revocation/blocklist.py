@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Sequence
 from uuid import UUID
 
+from redis import ConnectionError  # noqa: A004  # theirs is no OSError
 from redis.asyncio import Redis
 
 from service.revocation.entries import Kill, Kind
@@ -85,7 +86,12 @@ class Blocklist:
 
         `entries` must be all that are in force with numbers in (after, upto].
         """
-        return await self._write(self._redis, timeline, entries, after=after, upto=upto)
+        try:
+            return await self._write(self._redis, timeline, entries, after=after, upto=upto)
+        except ConnectionError:
+            # One that was cut while it lay idle, and with it the others; to write the same twice changes nothing.
+            await self._redis.connection_pool.disconnect(inuse_connections=False)
+            return await self._write(self._redis, timeline, entries, after=after, upto=upto)
 
     async def _write(
         self, redis: Redis, timeline: UUID, entries: Sequence[Numbered], *, after: int, upto: int

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import struct
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -15,10 +16,11 @@ Way = Literal["request", "answer"]
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """The connection ends after this share of what comes by next."""
+    """The connection ends after this share of what comes by next; with `reset`, as if nobody had ever known of it."""
 
     way: Way
     share: float
+    reset: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,11 @@ class Relay:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def reset(self) -> None:
+        """End every connection as a firewall does that has forgotten it."""
+        for transport in list(self._open):
+            _reset(transport)
+
     async def close(self) -> None:
         """End what goes on, and every connection."""
         for task in list(self._tasks):
@@ -141,10 +148,10 @@ class _End(asyncio.Protocol):
             case None:
                 self.other.write(data)
                 return
-            case Cut(share=share):
+            case Cut(share=share, reset=reset):
                 self.other.write(data[: int(len(data) * share)])
-                self.other.close()
-                self.close()
+                self.other.close(reset=reset)
+                self.close(reset=reset)
             case Hold(share=share, seconds=seconds):
                 passing = int(len(data) * share)
                 self.other.write(data[:passing])
@@ -185,10 +192,22 @@ class _End(asyncio.Protocol):
             self.transport.write(data)
             self.transport.close()
 
-    def close(self) -> None:
+    def close(self, *, reset: bool = False) -> None:
         """End it, once what was written has been sent."""
-        if self.transport is not None:
+        if self.transport is None:
+            return
+        if reset:
+            _reset(self.transport)
+        else:
             self.transport.close()
+
+
+def _reset(transport: asyncio.Transport) -> None:
+    with suppress(OSError):  # it has ended already
+        transport.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+        )
+    transport.abort()
 
 
 @asynccontextmanager
