@@ -110,6 +110,8 @@ class Caller:
                 answer = await self._http.request(method, path, **request)
             wrong = flaw(path, answer.status_code, answer.headers, answer.content)
             outcome, said = read(answer)
+            if held and not _is_about(held.token, answer):
+                outcome, said = "failed", "an answer about another token"
             retry_after = _seconds(answer.headers.get("retry-after"))
             if outcome == "issued":
                 body = answer.json()
@@ -124,6 +126,16 @@ class Caller:
             call = Call(self.who, what, began, self._history.now(), outcome, sub, token, issued, said, wrong)
             self._history.calls.append(call)
         return Answered(call, access, refresh, retry_after)
+
+
+def _is_about(token: Token, answer: httpx2.Response) -> bool:
+    """Whether what an answer names, if it names anything, is of the token that was presented."""
+    if answer.status_code != 200 or not answer.content:
+        return True
+    body = answer.json()
+    if "refresh_token" in body:
+        return Held.read("refresh", body["refresh_token"]).token.sid == token.sid
+    return (body.get("jti", token.jti), body.get("sid", token.sid)) == (token.jti, token.sid)
 
 
 def _seconds(said: str | None) -> float:

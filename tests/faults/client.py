@@ -64,6 +64,9 @@ class Client:
                 await self._act(step, self._refresh)
 
     async def _act(self, step: Step, refresh: Held) -> None:
+        if not self._access:  # each of them was taken back; the session goes on
+            await self._exchange(step, refresh)
+            return
         access = self._access[int(step.share * len(self._access))]
         match step.act:
             case "refresh":
@@ -100,7 +103,7 @@ class Client:
             self._refresh = answered.refresh
             self._access = [*self._access, answered.access][-_REMEMBERED:]
         elif answered is not None:
-            self._let_go()
+            self._let_go(refresh)
         elif self._history.now() >= limit:
             self._refresh = None  # nobody knows what has become of the session; the user has to sign in
 
@@ -137,15 +140,17 @@ class Client:
         if answered is None:
             return
         if held.token.kind == "refresh":
-            self._let_go()
+            self._let_go(held)
         else:
             self._bury(held)
         await asyncio.gather(*(self._look(each, step) for each in [held] * 2 + self._dead[-2:]))
 
     async def _sign_out_everywhere(self, access: Held, step: Step) -> None:
         answered = await self._caller.sign_out_everywhere(access, patience=step.patience)
-        if answered.call.outcome in {"done", "refused"}:
-            self._let_go()
+        if answered.call.outcome == "refused":
+            self._bury(access)
+        elif answered.call.outcome == "done":
+            self._let_go(self._refresh)
             await asyncio.gather(*(self._look(each, step) for each in self._dead[-2:]))
 
     async def _probe(self, step: Step) -> None:
@@ -162,16 +167,13 @@ class Client:
             await ask(held, patience=step.patience)
 
     def _bury(self, access: Held) -> None:
+        """Use a token no more, but to see that it stays dead."""
         self._dead.append(access)
         self._access = [each for each in self._access if each is not access]
-        if not self._access:
-            self._let_go()
 
-    def _let_go(self) -> None:
-        """Keep what is dead, to see that it stays so, and begin anew."""
-        self._dead += self._access
-        if self._refresh is not None:
-            self._dead.append(self._refresh)
+    def _let_go(self, refresh: Held | None) -> None:
+        """Begin anew; what the session had is dead."""
+        self._dead += [*self._access, *([refresh] if refresh else [])]
         self._access, self._refresh = [], None
 
     async def _until_answered(self, step: Step, ask: Ask, limit: float) -> Answered | None:

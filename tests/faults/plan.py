@@ -309,7 +309,7 @@ def _disturbances(random: Random, end: float) -> Iterator[tuple[float, Deed]]:
 def _fault(random: Random, longest: float) -> Fault:
     way, share = random.choice(_WAYS), random.choice((0.0, random.random(), 1.0))
     if random.random() < 0.6:
-        return Cut(way, share)
+        return Cut(way, share, random.random() < 0.3)
     return Hold(way, share, min(random.choice((0.3, 1.0, 4.0, 8.0)), longest))
 
 

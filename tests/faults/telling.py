@@ -26,6 +26,9 @@ HEAD = (
 _BEFORE = 3.0
 """Seconds of other harm to show before what a session went through."""
 
+_AFTER = 1.0
+"""Seconds of what came after it."""
+
 _MOST = 80
 """Lines of a slice; of a longer one, the end."""
 
@@ -75,7 +78,8 @@ def told(run: Run) -> Iterator[str]:
     """Yield what the operator should see of each violation: the property, and what led to it."""
     for violation in run.violations:
         yield f"seed {run.plan.seed} at {violation.at:.3f} s, property {violation.of}: {violation.what}"
-        slice_ = sorted(_slice(run.history, violation))
+        upto = violation.at + _AFTER
+        slice_ = [(at, text) for at, text in sorted(_slice(run.history, violation)) if at < upto]
         if len(slice_) > _MOST:
             yield f"  … {len(slice_) - _MOST} lines before these"
         yield from (text for _, text in slice_[-_MOST:])
