@@ -29,15 +29,14 @@ class Memory:
     async def start(self) -> None:
         """Look after it until `stop`, where there is something to be done."""
         if self._trim is not None:
-            self._background.start(self._follow(self._trim), "memory")
+            self._background.start(self._follow(self._trim, resident()), "memory")
 
     async def stop(self) -> None:
         """Stop."""
         await self._background.stop()
 
     @staticmethod
-    async def _follow(trim: Callable[[int], int]) -> None:
-        least = resident()
+    async def _follow(trim: Callable[[int], int], least: int) -> None:
         while True:
             await asyncio.sleep(LOOK)
             if resident() > least + WORTH:

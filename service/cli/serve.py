@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+from contextvars import copy_context
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -29,7 +30,8 @@ def serve(
 ) -> None:
     """Run the service. SIGTERM ends it once the requests under way are answered."""
     try:
-        settings = run(_ready)
+        # In a context of its own: the workers do nothing in the name of whoever has started them.
+        settings = copy_context().run(run, _ready)
         tracing.require(settings)
     except (signing.KeyRingError, SettingsError) as error:
         output.fail(str(error))
