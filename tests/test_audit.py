@@ -129,6 +129,25 @@ def test_an_event_of_a_command_tells_who_ran_it(command: Command, actors: Actors
     assert event["actor"] in command("audit", "--user", user.username).stdout.replace('"', "")
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_event_of_a_request_is_in_nobodys_name_whoever_started_the_service(
+    deployment: Deployment, actors: Actors, workers: int
+) -> None:
+    user = actors.user()
+    with (
+        deployment.serving(workers=workers) as server,
+        httpx2.Client(base_url=server.url, timeout=20) as http,
+    ):
+        Api(http).sign_in(user.username, PASSWORD)
+
+    [event] = sql(
+        deployment.database_url,
+        "SELECT actor, address FROM audit_events WHERE event = 'session.started' AND user_id = $1",
+        user.id,
+    )
+    assert (event["actor"], event["address"]) == (None, "127.0.0.1")
+
+
 def test_an_unknown_event_or_length_of_time_is_refused(command: Command) -> None:
     assert "there are: session.started" in command.refused("audit", "--event", "session.begun")
     assert "write 90s, 30m, 2h or 7d" in command.refused("audit", "--since", "yesterday")

@@ -51,9 +51,9 @@ def run(
     `demand` refuses, with a `SchemaError`, a database that will not do.
     """
     settings = settings_or_fail()
-    acting()
 
     async def main() -> T:
+        acting()  # within: `serve` goes on after this, and what its workers record is in nobody's name
         async with opened(settings) as database:
             await demand(database)
             return await work(settings, database)

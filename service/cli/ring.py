@@ -100,11 +100,11 @@ def run(work: Callable[[Ring], Awaitable[None]]) -> None:
     """Do a command's work on the ring, or end it with a line that says what to do; then remove what is over."""
 
     async def main() -> None:
+        acting()
         async with opened_ring() as ring:
             await work(ring)
             await _tidy(ring)
 
-    acting()
     try:
         asyncio.run(main())
     except (SettingsError, KeyRingError, schema.SchemaError) as error:
