@@ -2,7 +2,6 @@
 
 import contextlib
 import socket
-from contextvars import copy_context
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -30,8 +29,7 @@ def serve(
 ) -> None:
     """Run the service. SIGTERM ends it once the requests under way are answered."""
     try:
-        # In a context of its own: the workers do nothing in the name of whoever has started them.
-        settings = copy_context().run(run, _ready)
+        settings = run(_ready)
         tracing.require(settings)
     except (signing.KeyRingError, SettingsError) as error:
         output.fail(str(error))
