@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from starlette.types import Receive, Scope, Send
 
 from benchmarks.waiting import answers
-from tests.support.deployment import free_port
+from service.embedded import ports
 from tests.support.pages import ROOT
 
 _BODY = b'{"status":"ok"}'
@@ -29,7 +29,7 @@ async def app(scope: Scope, _: Receive, send: Send) -> None:
 @contextmanager
 def serving(workers: int) -> Iterator[tuple[int, int]]:
     """Serve it; yield the port and the process id."""
-    port = free_port()
+    port = ports.choose()
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "uvicorn", "benchmarks.bare:app"),

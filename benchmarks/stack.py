@@ -9,9 +9,10 @@ import httpx2
 
 from benchmarks.meters import Meter, cpu
 from service import embedded
+from service.embedded import ports
 from service.settings import Settings
 from tests.support.client import Api
-from tests.support.deployment import Deployment, Server, free_port, new_database
+from tests.support.deployment import Deployment, Server, new_database
 from tests.support.folders import temporary
 
 WORKERS = 2
@@ -78,4 +79,4 @@ def _deployment(servers: embedded.Servers, folder: Path, settings: Mapping[str, 
     database = new_database(servers.database_url)
     new = Deployment(database, servers.redis_url, folder, "https://auth.example.com").having(**settings)
     new.prepare()
-    return new.having(environment="production", metrics_port=str(free_port()), **_PATIENT)
+    return new.having(environment="production", metrics_port=str(ports.choose()), **_PATIENT)

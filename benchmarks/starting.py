@@ -11,7 +11,8 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.stack import WORKERS, Stack
 from benchmarks.waiting import answers
-from tests.support.deployment import SEALWRIGHT, Deployment, free_port
+from service.embedded import ports
+from tests.support.deployment import SEALWRIGHT, Deployment
 from tests.support.pages import ROOT
 from tests.support.processes import resident
 
@@ -29,7 +30,7 @@ def seconds_to_serve(deployment: Deployment, starts: int) -> float:
     """Return the median time from `sealwright serve` to a worker that is ready."""
 
     def start() -> float:
-        port = free_port()
+        port = ports.choose()
         command = [*SEALWRIGHT, "serve", "--port", str(port), "--workers", str(WORKERS)]
         return _seconds(command, deployment.env, deployment.directory, port)
 
@@ -40,7 +41,7 @@ def seconds_to_run(starts: int) -> float:
     """Return the median time of `make run` with nothing there but the virtual environment."""
 
     def start() -> float:
-        port = free_port()
+        port = ports.choose()
         environment = {k: v for k, v in os.environ.items() if not k.startswith("SEALWRIGHT_")}  # noqa: TID251  # a child's
         with TemporaryDirectory(prefix="sealwright-run-") as made:
             folder = Path(made)

@@ -7,7 +7,6 @@ folder, and ends and removes everything. Exits with 0 if each step went as it sa
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ import httpx2
 from sealwright import key_id
 from service import embedded
 from service.cli import demo
+from service.embedded import ports
 
 ORDERS = Path(__file__).parent / "orders"
 PROGRAMS = Path(sys.executable).parent
@@ -116,13 +116,6 @@ def within(seconds: float, condition: Callable[[], bool], otherwise: str) -> flo
     return time.monotonic() - began
 
 
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
-
-
 def prepared(folder: Path, servers: embedded.Servers) -> World:
     """Say where everything will be, and make orders a database of its own."""
 
@@ -132,12 +125,12 @@ def prepared(folder: Path, servers: embedded.Servers) -> World:
         await db.close()
 
     asyncio.run(create())
-    issuer = f"http://localhost:{free_port()}"
+    issuer = f"http://localhost:{ports.choose()}"
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("SEALWRIGHT_", "ORDERS_"))}  # noqa: TID251  # a child's
     return World(
         folder,
         issuer,
-        f"http://localhost:{free_port()}",
+        f"http://localhost:{ports.choose()}",
         kept
         | {
             "SEALWRIGHT_ENVIRONMENT": "development",

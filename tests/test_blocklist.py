@@ -22,12 +22,13 @@ import redis
 from service import embedded
 from service.account import administration as change
 from service.cli import demo
+from service.embedded import ports
 from service.revocation import Revocation, Revocations, record
 from service.users import store
 from tests.faults.relay import relayed
 from tests.support.client import SERVICE_AUTH, Api, Tokens, bearer
 from tests.support.database import fetch, held, until, until_waiting
-from tests.support.deployment import Deployment, Server, free_port, new_database, wait_until_ready
+from tests.support.deployment import Deployment, Server, new_database, wait_until_ready
 from tests.support.processes import stopped
 
 pytestmark = pytest.mark.anyio
@@ -105,7 +106,7 @@ async def house(house_for_all: House) -> AsyncIterator[House]:
 @asynccontextmanager
 async def cut_off(house: House) -> AsyncIterator[Revocations]:
     """The revocations of a replica that reaches Postgres and cannot reach Redis."""
-    deployment = replace(house.deployment, redis_url=f"redis://127.0.0.1:{free_port()}/0")
+    deployment = replace(house.deployment, redis_url=f"redis://127.0.0.1:{ports.choose()}/0")
     async with deployment.operator() as (_, revocations):
         yield revocations
 

@@ -7,8 +7,9 @@ from functools import partial
 
 import httpx2
 
+from service.embedded import ports
 from tests.support.client import Api, bearer
-from tests.support.deployment import Deployment, free_port
+from tests.support.deployment import Deployment
 from tests.support.orders import ordering
 from tests.support.processes import eventually
 from tests.support.revoking import status
@@ -35,7 +36,7 @@ def two_resources(deployment: Deployment, issuer: str) -> Iterator[tuple[httpx2.
 def test_known_tokens_outlast_a_dead_issuer_as_far_as_each_service_chose_and_all_heals(
     deployment: Deployment,
 ) -> None:
-    port = free_port()
+    port = ports.choose()
     with ExitStack() as stack:
         issuer = stack.enter_context(deployment.serving(workers=1, port=port))
         by_default, accepting = stack.enter_context(two_resources(deployment, issuer.url))

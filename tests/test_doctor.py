@@ -19,8 +19,9 @@ from cryptography.x509.oid import NameOID
 
 from service import embedded
 from service.cli.doctor import issuer, postgres
+from service.embedded import ports
 from tests.support.command import Command
-from tests.support.deployment import Deployment, Server, free_port
+from tests.support.deployment import Deployment, Server
 
 NOWHERE = "127.0.0.1:1"
 
@@ -28,7 +29,7 @@ NOWHERE = "127.0.0.1:1"
 @pytest.fixture(scope="module")
 def reached(deployment: Deployment) -> Iterator[tuple[Deployment, Server]]:
     """A deployment whose issuer is where it says."""
-    port = free_port()
+    port = ports.choose()
     made = deployment.having(issuer=f"http://127.0.0.1:{port}", password_memory_kib="19456")
     with made.serving(workers=1, port=port) as server:
         yield made, server

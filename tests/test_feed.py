@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from service import migrating
 from service.cli import demo
 from service.database import Connection, Database
+from service.embedded import ports
 from service.errors import Unavailable
 from service.revocation import Revocation, Revocations, record
 from service.revocation.feed import Feed
@@ -25,7 +26,7 @@ from service.revocation.record import Entry
 from tests.support.actors import Actors
 from tests.support.client import SERVICE_AUTH, Api, bearer, claims, unique
 from tests.support.database import fetch, held, until, until_waiting
-from tests.support.deployment import Deployment, Server, free_port
+from tests.support.deployment import Deployment, Server
 from tests.support.feed import apply, read
 from tests.support.processes import eventually
 from tests.support.refusals import assert_bearer_error, assert_invalid_client, assert_problem
@@ -209,7 +210,7 @@ def test_a_snapshot_is_packed_for_who_reads_gzip_and_has_an_etag(api: Api) -> No
 @pytest.fixture(scope="module")
 def alone(deployment: Deployment) -> Iterator[tuple[Deployment, Server]]:
     """A replica on the same record that cannot reach Redis."""
-    cut_off = replace(deployment, redis_url=f"redis://127.0.0.1:{free_port()}/0")
+    cut_off = replace(deployment, redis_url=f"redis://127.0.0.1:{ports.choose()}/0")
     with cut_off.serving(workers=1) as replica:
         yield cut_off, replica
 

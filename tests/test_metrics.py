@@ -20,10 +20,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from service import board, metrics
 from service.board import Board, Family
 from service.cli import scraping
+from service.embedded import ports
 from service.metrics import Exposition, Metrics
 from tests.support.actors import PASSWORD, Actors
 from tests.support.client import Api, bearer, tokens
-from tests.support.deployment import Deployment, Server, free_port
+from tests.support.deployment import Deployment, Server
 from tests.support.processes import eventually
 from tests.support.refusals import assert_bearer_error, assert_problem
 
@@ -67,7 +68,7 @@ def samples(text: str) -> dict[Sample, float]:
 
 @pytest.fixture(scope="module")
 def watched(deployment: Deployment) -> Iterator[Watched]:
-    port = free_port()
+    port = ports.choose()
     own = deployment.having(metrics_port=str(port), metrics_token=TOKEN, log_format="json", access_log="true")
     with own.serving(workers=2) as server:
         yield Watched(server, f"http://127.0.0.1:{port}/metrics")

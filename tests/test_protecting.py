@@ -17,9 +17,10 @@ import pytest
 import yaml
 
 from service.cli import demo
+from service.embedded import ports
 from tests.support.actors import PASSWORD, VISITOR, Actors, add_test_roles
 from tests.support.client import Api, bearer
-from tests.support.deployment import Deployment, Server, drop_database, free_port, new_database
+from tests.support.deployment import Deployment, Server, drop_database, new_database
 from tests.support.forging import ACCESS, Forge
 from tests.support.pages import ROOT, blocks
 from tests.support.processes import eventually
@@ -39,7 +40,7 @@ def own(
     server_urls: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Deployment, Server]]:
     """An issuer that is where its name says, as on the page."""
-    port = free_port()
+    port = ports.choose()
     url = new_database(server_urls[0])
     made = Deployment(url, server_urls[1], tmp_path_factory.mktemp("own"), f"http://localhost:{port}")
     made.prepare()
@@ -139,7 +140,7 @@ def keeps_out(own: tuple[Deployment, Server]) -> Iterator[Callable[..., None]]:
 
 
 def test_flask(write: Callable[..., Path], keeps_out: Callable[..., None]) -> None:
-    port = free_port()
+    port = ports.choose()
     flask = (sys.executable, "-m", "flask", "run", "--port", str(port))
     with program(write("app.py"), *flask, url=f"http://127.0.0.1:{port}") as url:
         keeps_out(url)
@@ -158,7 +159,7 @@ def test_node(write: Callable[..., Path], keeps_out: Callable[..., None]) -> Non
     folder = write("sealwright.mjs", "server.mjs")
     # An ES module is looked for beside its importer; NODE_PATH is for the others.
     (folder / "node_modules").symlink_to(jose() or "")
-    port = free_port()
+    port = ports.choose()
     with program(folder, "node", "server.mjs", url=f"http://127.0.0.1:{port}", PORT=str(port)) as url:
         keeps_out(url, HARMLESS)
 
@@ -193,10 +194,10 @@ def behind() -> Iterator[int]:
 def test_nginx(
     write: Callable[..., Path], keeps_out: Callable[..., None], own: tuple[Deployment, Server]
 ) -> None:
-    nginx_port, verifying_port = free_port(), free_port()
+    nginx_port, verifying_port = ports.choose(), ports.choose()
     with ExitStack() as stack:
-        ports = {8080: nginx_port, 9000: verifying_port, 8001: stack.enter_context(behind())}
-        folder = write("verifying.py", "nginx.conf", ports=ports)
+        own_ports = {8080: nginx_port, 9000: verifying_port, 8001: stack.enter_context(behind())}
+        folder = write("verifying.py", "nginx.conf", ports=own_ports)
         uvicorn = (sys.executable, "-m", "uvicorn", "verifying:app", "--port", str(verifying_port))
         checker = stack.enter_context(ExitStack())
         checker.enter_context(program(folder, *uvicorn, url=f"http://127.0.0.1:{verifying_port}"))

@@ -4,19 +4,22 @@ import asyncio
 import os
 import resource
 import signal
+import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
+from subprocess import PIPE, STDOUT
 
 import httpx2
 import pytest
 
 from service.cli import demo, descriptors
 from service.cli.seed import seed
+from service.embedded import ports
 from tests.support.client import Api, tokens
 from tests.support.command import Command
 from tests.support.database import held, until, until_waiting
-from tests.support.deployment import Deployment
+from tests.support.deployment import SEALWRIGHT, Deployment
 from tests.support.processes import eventually, is_running
 
 pytestmark = pytest.mark.anyio
@@ -123,6 +126,28 @@ def test_a_key_that_others_may_read_is_refused_by_its_name(deployment: Deploymen
     assert refused.returncode == 1
     assert str(pem) in refused.stderr
     assert "chmod 600" in refused.stderr
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_of_two_started_at_one_moment_on_one_port_the_other_is_refused(
+    deployment: Deployment, workers: int
+) -> None:
+    port = ports.choose()
+    command = [*SEALWRIGHT, "serve", "--port", str(port), "--workers", str(workers)]
+    started = [
+        subprocess.Popen(command, env=deployment.env, cwd=deployment.directory, stdout=PIPE, stderr=STDOUT)
+        for _ in range(2)
+    ]
+    try:
+        eventually(lambda: any(process.poll() is not None for process in started), within=30)
+        refused, serving = sorted(started, key=lambda process: process.poll() is None)
+        said, _ = refused.communicate(timeout=5)
+        assert f"Cannot listen on port {port} of 127.0.0.1" in said.decode()
+        assert (refused.returncode, serving.poll()) == (1, None)
+    finally:
+        for process in started:
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=30)
 
 
 def test_a_missing_setting_is_named(deployment: Deployment) -> None:

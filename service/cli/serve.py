@@ -1,6 +1,7 @@
 """`sealwright serve`."""
 
 import contextlib
+import logging
 import socket
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -20,6 +21,8 @@ from service.headers import security_headers
 from service.settings import Settings, SettingsError
 from service.worker import Worker
 
+log = logging.getLogger("sealwright")
+
 
 def serve(
     *,
@@ -34,29 +37,28 @@ def serve(
     except (signing.KeyRingError, SettingsError) as error:
         output.fail(str(error))
     descriptors.allow(settings)
-    host, port = host or settings.host, port or settings.port
-    _refuse_a_taken_port(host, port)
     counts = Board()
-    with scraped(settings, counts):
-        config = uvicorn.Config(
-            Worker(counts),
-            factory=True,
-            host=host,
-            port=port,
-            workers=workers or settings.workers,
-            **server_options(settings),
+    with _listening(host or settings.host, port or settings.port) as listener, scraped(settings, counts):
+        _run(
+            uvicorn.Config(
+                Worker(counts),
+                factory=True,
+                workers=workers or settings.workers,
+                **server_options(settings),
+            ),
+            listener,
         )
-        _run(config)
 
 
-def _run(config: uvicorn.Config) -> None:
+def _run(config: uvicorn.Config, listener: socket.socket) -> None:
     # As `uvicorn.run` does; that one takes several workers only with the name of a factory, which has no arguments.
     server = uvicorn.Server(config)
+    log.info("listening on %s, port %d", *listener.getsockname()[:2])
     with contextlib.suppress(KeyboardInterrupt):
         if config.workers > 1:
-            Supervisor(config, sockets=[config.bind_socket()]).run()
+            Supervisor(config, sockets=[listener]).run()
             return
-        server.run()
+        server.run(sockets=[listener])
     if not server.started:
         raise typer.Exit(STARTUP_FAILURE)
 
@@ -78,10 +80,13 @@ def server_options(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _refuse_a_taken_port(host: str, port: int) -> None:
+def _listening(host: str, port: int) -> socket.socket:
+    """Listen before there is a worker: while a port is bound alone, a second service may bind to it as well."""
     try:
-        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
-            return
+        if ":" not in host:
+            return socket.create_server((host, port))
+        both = socket.has_dualstack_ipv6()
+        return socket.create_server((host, port), family=socket.AF_INET6, dualstack_ipv6=both)
     except OSError as error:
         output.fail(f"Cannot listen on port {port} of {host} ({error.strerror}); choose another: --port")
 

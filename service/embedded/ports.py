@@ -22,7 +22,7 @@ def is_free(port: int) -> bool:
     return True
 
 
-def choose(preferred: int | None) -> int:
+def choose(preferred: int | None = None) -> int:
     """Choose the preferred port if it is free, else another; somebody may still be faster."""
     if preferred is not None and is_free(preferred):
         return preferred

@@ -5,7 +5,6 @@ import base64
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from service.cli.connect import opened
 from service.cli.revoking import revoking
 from service.cli.seed import seed
 from service.database import Database
+from service.embedded import ports
 from service.revocation import Revocations
 from service.settings import Settings, load
 from tests.support.canary import CANARY, rows
@@ -150,8 +150,8 @@ class Deployment:
         self, workers: int = 2, port: int | None = None, program: Sequence[str] = SEALWRIGHT
     ) -> Iterator[Server]:
         """Run `sealwright serve` until the end of the block; it must end by itself when asked to."""
-        port = port or free_port()
-        env = {"SEALWRIGHT_METRICS_PORT": str(free_port()), **self.env}
+        port = port or ports.choose()
+        env = {"SEALWRIGHT_METRICS_PORT": str(ports.choose()), **self.env}
         log = self.directory / f"serve-{port}.log"
         with log.open("wb") as out:
             process = subprocess.Popen(
@@ -214,13 +214,6 @@ def wait_until_ready(server: Server) -> None:
             pass
         time.sleep(0.05)
     raise AssertionError(f"not ready within {READY_WITHIN} s:\n{server.log.read_text()}")
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
 
 
 def new_database(server_url: str) -> str:

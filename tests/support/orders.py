@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from service.cli import demo
+from service.embedded import ports
 from tests.support.deployment import (
     Deployment,
     Server,
     drop_database,
-    free_port,
     new_database,
     wait_until_ready,
 )
@@ -33,7 +33,7 @@ def ordering(deployment: Deployment, issuer_url: str, **settings: object) -> Ite
         "client_secret": demo.SERVICE_SECRET,
         **settings,
     }
-    port = free_port()
+    port = ports.choose()
     log = deployment.directory / f"orders-{port}.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
