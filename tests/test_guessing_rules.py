@@ -80,9 +80,11 @@ async def shared_counts(settings: Settings) -> AsyncIterator[tuple[SharedCounts,
 
 async def advance(redis: Redis, settings: Settings, place: str, seconds: int) -> None:
     """Let time pass for what is counted there."""
-    async for key in redis.scan_iter(f"{{{settings.redis_namespace}:guesses:{place}}}*"):
-        left = await redis.pttl(key) - seconds * 1000
-        await (redis.pexpire(key, left) if left > 0 else redis.delete(key))
+    for rule in (ACCOUNT, ADDRESS, CLIENT):
+        for suffix in ("", ":wait"):
+            key = f"{{{settings.redis_namespace}:guesses:{place}}}:{rule.kind}{suffix}"
+            left = await redis.pttl(key) - seconds * 1000
+            await (redis.pexpire(key, left) if left > 0 else redis.delete(key))
 
 
 def alike(here: Begun, there: Begun) -> bool:

@@ -3,8 +3,10 @@
 import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from pathlib import Path
 from uuid import UUID, uuid4
 
+import httpx2
 import pytest
 
 from service.database import Database
@@ -62,19 +64,30 @@ async def never() -> bool:
     return False
 
 
+@pytest.fixture
+def undisturbed(server_urls: tuple[str, str], empty_database: str, tmp_path: Path) -> Deployment:
+    """A deployment without large tables: while one is read, for autovacuum's statistics say, no old row can go."""
+    made = Deployment(empty_database, server_urls[1], tmp_path, "http://localhost:8000")
+    made.prepare()
+    return made
+
+
 async def test_ten_thousand_rotations_leave_one_row_and_are_heap_only_updates(
-    deployment: Deployment, api: Api, operator: tuple[Database, Revocations]
+    undisturbed: Deployment,
 ) -> None:
-    session = api.sign_in()
+    deployment = undisturbed
+    with deployment.serving(workers=1) as server, httpx2.Client(base_url=server.url, timeout=20) as http:
+        session = Api(http).sign_in()
     session_id, jti = UUID(session.claims["sid"]), UUID(session.jti)
     statistics = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'sessions'"
     before = (await fetch(deployment.database_url, statistics))[0]
     rows, events = await count(deployment, "sessions"), await count(deployment, "audit_events")
 
-    for generation in range(1, ROTATIONS + 1):
-        outcome = await rotated(operator, session_id, jti)
-        assert outcome.generation == generation
-        jti = outcome.jti
+    async with deployment.operator() as operator:
+        for generation in range(1, ROTATIONS + 1):
+            outcome = await rotated(operator, session_id, jti)
+            assert outcome.generation == generation
+            jti = outcome.jti
 
     assert (await count(deployment, "sessions"), await count(deployment, "audit_events")) == (rows, events)
     # Postgres counts with a delay: a backend that is idle tells what it did after up to 10 s.
@@ -87,7 +100,7 @@ async def test_ten_thousand_rotations_leave_one_row_and_are_heap_only_updates(
         )
     )[0]
     updates, hot = (after[name] - before[name] for name in ("n_tup_upd", "n_tup_hot_upd"))
-    assert hot / updates > 0.95  # the rest are of moments when somebody reads the whole table
+    assert hot / updates > 0.99
     size = await fetch(deployment.database_url, "SELECT pg_relation_size('sessions')")
     assert size[0][0] < 1 << 20
 

@@ -11,7 +11,7 @@ import binascii
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
 from typing import Any
@@ -198,12 +198,20 @@ async def rows(database_url: str) -> str:
 def kept(redis_url: str) -> str:
     """Return all keys and values of a Redis as text."""
     with redis.Redis.from_url(redis_url) as db:
-        read: dict[bytes, Callable[[bytes], Any]] = {
-            b"string": db.get,
-            b"hash": db.hgetall,
-            b"set": db.smembers,
-            b"list": lambda key: db.lrange(key, 0, -1),
-            b"zset": lambda key: db.zrange(key, 0, -1),
-            b"none": lambda _: None,  # it has expired
-        }
-        return "\n".join(f"{key!r}: {read[db.type(key)](key)!r}" for key in db.scan_iter(count=1000))
+        keys = list(db.scan_iter(count=1000))
+        types, values = db.pipeline(transaction=False), db.pipeline(transaction=False)
+        for key in keys:
+            types.type(key)
+        for key, kind in zip(keys, types.execute(), strict=True):
+            match kind:
+                case b"hash":
+                    values.hgetall(key)
+                case b"set":
+                    values.smembers(key)
+                case b"list":
+                    values.lrange(key, 0, -1)
+                case b"zset":
+                    values.zrange(key, 0, -1)
+                case _:  # that it has expired meanwhile reads as nothing
+                    values.get(key)
+        return "\n".join(map(repr, zip(keys, values.execute(raise_on_error=False), strict=True)))
