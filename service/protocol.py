@@ -1,7 +1,6 @@
 """uvicorn's HTTP/1.1, with a bound on what a connection may send and how slowly, and on how many there are."""
 
 import asyncio
-import heapq
 import json
 import math
 import time
@@ -12,6 +11,7 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from service.crowding import Crowd
 from service.errors import Shedding, Unavailable, render
 from service.http import ARRIVED, COMPLETED, HUNG_UP
 from service.sending import Answer, Common
@@ -47,12 +47,6 @@ MAX_BUSY = 64
 BUSY_TIMEOUT = 2.0
 """Seconds for such a connection to send the head that is answered."""
 
-ROOM = 16
-"""The part of all connections for which room is made at once: to look for them takes a while."""
-
-SAFE_FOR = 1.0
-"""Seconds for which a caller may keep a connection waiting that somebody else could have."""
-
 ALWAYS_ANSWERED = frozenset({"/healthz", "/readyz", "/metrics"})
 """However many connections there are: a worker that is merely busy must not be taken for a dead one."""
 
@@ -72,9 +66,8 @@ class BoundedProtocol(HttpToolsProtocol):
     A timer runs only while a head or a body is awaited: what comes whole in one read costs none.
     """
 
-    _full_until: ClassVar = 0.0
-    """Before that no caller has kept its connection waiting for long: there is no room to be made."""
-
+    # A process serves one port.
+    _crowd: ClassVar = Crowd()
     _shedding: ClassVar = Shedding()
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
@@ -92,8 +85,9 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """Give the first request its time."""
         super().connection_made(transport)
-        beyond = 0 if self._most is None else len(self.connections) - self._most
-        if beyond <= 0 or self._make_room():
+        everybody = cast("set[BoundedProtocol]", self.connections)
+        beyond = 0 if self._most is None else len(everybody) - self._most
+        if beyond <= 0 or self._crowd.make_room(everybody, self.loop.time()):
             self._start_timer(HEAD_TIMEOUT)
         elif beyond <= MAX_BUSY:
             # Answered all the same: a connection that is only closed looks like a broken one.
@@ -229,26 +223,6 @@ class BoundedProtocol(HttpToolsProtocol):
         # Without a bound, who reads nothing would hold a connection, and what waits for it in memory, for ever.
         if self._taking is None and self.transport.get_write_buffer_size():
             self._taking = self.loop.call_later(TAKING_TIMEOUT, self.transport.abort)
-
-    def _make_room(self) -> bool:
-        """Hang up on the callers that have kept their connections waiting for longest, if it is long enough.
-
-        Else a few hundred callers who hold what they do not use would keep all others out.
-        """
-        now = self.loop.time()
-        if now < BoundedProtocol._full_until:
-            return False
-        waiting = [
-            (each.waiting_since(), id(each), each)
-            for each in self.connections
-            if isinstance(each, BoundedProtocol)
-        ]
-        longest = heapq.nsmallest(max(1, len(waiting) // ROOM), waiting)
-        BoundedProtocol._full_until = min(longest[0][0], now) + SAFE_FOR
-        for since, _, each in longest:
-            if now - since >= SAFE_FOR:
-                each.hang_up()
-        return now >= BoundedProtocol._full_until
 
     def waiting_since(self) -> float:
         """Return since when all that is waited for here is the caller, infinity if it is not so."""
