@@ -69,6 +69,10 @@ def test_a_service_that_is_not_right_is_found_out(
     assert violated in {violation.of for violation in done.violations}
 
 
+def test_every_mutant_is_caught() -> None:
+    assert {case.values[0] for case in CAUGHT} == set(mutants.MUTANTS)
+
+
 def test_the_same_seed_is_the_same_harm_and_the_same_decisions() -> None:
     once, again, other = draw(7), draw(7), draw(8)
 

@@ -18,8 +18,10 @@ SETTINGS = {
     "key_rotation": "0",
     "guesses_per_account": "1000",
     "guesses_per_address": "10000",
+    "database_pool_size": "4",
 }
 """Keys that live for months do so in seconds; whoever keeps the JWKS for two of them knows a key before it signs.
+So few connections are all taken while the clients' refreshes wait for a lock.
 
 A user who is disabled, and tries again, is no guesser; the counting of guesses is there all the same.
 """

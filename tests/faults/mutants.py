@@ -1,6 +1,6 @@
 """The service with a fault of its own, to show that the checker can fail.
 
-A mutant is made in each worker, after it was spawned and before it serves. The product has no switch for it.
+A mutant is made in each worker, before it serves. The product has no switch for it.
 """
 
 import importlib
