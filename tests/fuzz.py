@@ -12,13 +12,13 @@ import sys
 import time
 
 TARGETS = (
-    "tests/test_parsers.py",  # forms, JSON, scopes, credentials
+    "tests/test_parsers.py",  # forms, JSON, scopes, credentials, published keys
     "tests/test_junk.py",  # connections
     "tests/test_hashes.py",  # password hashes of any origin
     "tests/test_proxies.py",  # addresses that proxies tell
     "tests/test_redaction.py",  # what may stand in a log
     "tests/test_words.py",  # names of scopes, roles, clients
-    "verifier/tests/test_any_text.py",  # tokens and keys
+    "verifier/tests/test_any_text.py",  # tokens, keys, answers of the feed
 )
 
 _TRIED = re.compile(r"(\d+) passing, (\d+) failing, and (\d+) invalid test cases")

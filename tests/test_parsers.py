@@ -10,6 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from sealwright import InvalidKey
+from service.clients import keys
 from service.clients.authentication import Credentials, presented
 from service.errors import OAuthError
 from service.grants.scope import parse_scope
@@ -176,3 +178,29 @@ def test_basic_credentials_are_read_back(client_id: str, secret: str) -> None:
 def test_credentials_show_no_secret() -> None:
     assert "hush" not in repr(Credentials("me", "hush"))
     assert "hush" not in repr(parse_form(b"password=hush&resource=hush", repeatable=("resource",)))
+
+
+JWK = {
+    "kty": "EC",
+    "crv": "P-256",
+    "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
+    "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM",
+    "kid": "1",
+}
+"""RFC 7517, appendix A.1."""
+
+
+@given(st.binary(max_size=300) | JSON_VALUES.map(lambda value: json.dumps({"keys": [value, JWK]}).encode()))
+@example(b"[" * 100_000)
+@example(json.dumps({"keys": [JWK, JWK]}).encode())
+def test_any_bytes_that_a_client_publishes_are_keys_or_refused(document: bytes) -> None:
+    try:
+        found = keys.understood(document)
+    except InvalidKey:
+        return
+    assert set(found) <= {"1"}
+
+
+@given(st.sampled_from([*JWK, "alg", "use", "key_ops", "n", "e", "d"]), JSON_VALUES)
+def test_a_published_key_with_any_member_is_a_key_or_left_out(name: str, value: object) -> None:
+    assert len(keys.understood(json.dumps({"keys": [{**JWK, name: value}]}).encode())) in {0, 1}

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sealwright import Algorithm, Claims, Expectations, InvalidKey, InvalidToken, KeySet, verify
+from sealwright._revocations import BadAnswer, Revocations, read_answer
 
 Sign = Callable[..., str]
 EVERY: tuple[Algorithm, ...] = ("RS256", "PS256", "ES256", "EdDSA")
@@ -131,3 +132,42 @@ def test_a_jwk_with_any_member_is_a_key_or_left_out(
     jwk = next(key for key in keys.values() if key.alg == alg).to_jwk()
     read = KeySet.from_jwks({"keys": [{**jwk, name: value}]})
     assert len(read) in {0, 1}
+
+
+ENTRY = {"jti": "jti-1", "exp": NOW + 900}
+FEED = {
+    "issuer": ISSUER,
+    "snapshot": True,
+    "cursor": "a.1",
+    "now": NOW,
+    "seen_at": NOW,
+    "revocations": [ENTRY],
+}
+
+
+def assert_is_taken_or_refused(body: bytes) -> None:
+    try:
+        answer = read_answer(body, ISSUER)
+    except BadAnswer:
+        return
+    held = Revocations(leeway=5)
+    held.put(answer.revocations)
+    held.sweep(answer.now)
+    assert answer.age >= 0
+
+
+@given(st.binary())
+def test_any_bytes_are_an_answer_of_the_feed_or_refused(body: bytes) -> None:
+    with pytest.raises(BadAnswer):
+        read_answer(body, ISSUER)
+
+
+@given(name=st.sampled_from([*FEED, "x"]), value=anything)
+def test_an_answer_of_the_feed_with_any_member_is_taken_or_refused(name: str, value: object) -> None:
+    assert_is_taken_or_refused(json.dumps({**FEED, name: value}).encode())
+
+
+@given(name=st.sampled_from([*ENTRY, "sub", "sid", "client_id", "kid", "epoch"]), value=anything)
+def test_an_entry_of_the_feed_with_any_member_is_taken_or_refused(name: str, value: object) -> None:
+    entry = {**ENTRY, name: value}
+    assert_is_taken_or_refused(json.dumps({**FEED, "revocations": [entry, ENTRY]}).encode())
