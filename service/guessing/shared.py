@@ -8,11 +8,9 @@ deleted. Scripts, because a look and the count that follows from it must not be 
 from collections.abc import Sequence
 from typing import cast
 
-from redis import ConnectionError  # noqa: A004  # theirs is no OSError
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import Redis
 
+from service import redis_connections
 from service.guessing.rules import FIRST_WAIT, Begun, Kind, Limit, Standing, Wait
 from service.settings import Settings
 
@@ -74,19 +72,16 @@ class SharedCounts:
     """The counts of one namespace. Every method may raise `redis.RedisError` or `OSError`."""
 
     def __init__(self, settings: Settings) -> None:
-        seconds = settings.redis_timeout.total_seconds()
         # Not the blocklist's connections: each new one of those is looked at before it is trusted.
-        pool = BlockingConnectionPool.from_url(
-            settings.redis_url.get_secret_value(),
-            max_connections=CONNECTIONS,
-            timeout=seconds,
-            socket_timeout=seconds,
-            socket_connect_timeout=seconds,
-            decode_responses=True,
-            # Once more for one that was cut while it lay idle, never for one that does not answer.
-            retry=Retry(NoBackoff(), 1, supported_errors=(ConnectionError,)),
+        self._redis = Redis.from_pool(
+            redis_connections.pool(
+                settings.redis_url.get_secret_value(),
+                most=CONNECTIONS,
+                timeout=settings.redis_timeout,
+                again=True,
+                decode_responses=True,
+            )
         )
-        self._redis = Redis.from_pool(pool)
         self._prefix = f"{settings.redis_namespace}:guesses"
         self._begin = self._redis.register_script(_BEGIN)
         self._failed = self._redis.register_script(_FAILED)

@@ -12,9 +12,8 @@ from datetime import timedelta
 
 from redis import RedisError
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
+from service import redis_connections
 from service.background import Background
 from service.revocation.blocklist import channel
 
@@ -31,12 +30,8 @@ class Announcements:
 
     def __init__(self, redis_url: str, namespace: str, timeout: timedelta, heard: Callable[[], None]) -> None:
         # A connection of its own: those of the blocklist are few, and each new one is distrusted.
-        self._redis = Redis.from_url(
-            redis_url,
-            socket_timeout=timeout.total_seconds(),
-            socket_connect_timeout=timeout.total_seconds(),
-            socket_keepalive=True,
-            retry=Retry(NoBackoff(), 0),
+        self._redis = Redis.from_pool(
+            redis_connections.pool(redis_url, most=1, timeout=timeout, socket_keepalive=True)
         )
         self._channel = channel(namespace)
         self._heard = heard

@@ -17,12 +17,11 @@ from typing import Self
 from uuid import UUID
 
 from redis import RedisError, ResponseError
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from sealwright import Claims
+from service import redis_connections
 from service.background import Background, woken
 from service.database import Connection, Database
 from service.errors import Unavailable
@@ -70,21 +69,18 @@ class Revocations:
         metrics: Metrics | None = None,
     ) -> None:
         self._metrics = metrics
-        seconds = timeout.total_seconds()
-        pool = BlockingConnectionPool.from_url(
-            redis_url,
-            max_connections=16,
-            timeout=seconds,
-            socket_timeout=seconds,
-            socket_connect_timeout=seconds,
-            decode_responses=True,
-            retry=Retry(NoBackoff(), 0),
-            redis_connect_func=self._connected,
-        )
         self.feed = Feed(database, interval=interval, lost=self._lost)
         self._announcements = Announcements(redis_url, namespace, timeout, self.feed.wake)
         self._database = database
-        self._redis = Redis.from_pool(pool)
+        self._redis = Redis.from_pool(
+            redis_connections.pool(
+                redis_url,
+                most=16,
+                timeout=timeout,
+                decode_responses=True,
+                redis_connect_func=self._connected,
+            )
+        )
         self._blocklist = Blocklist(self._redis, namespace)
         self._interval = interval.total_seconds()
         self._timeline: UUID | None = None

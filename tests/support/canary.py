@@ -88,10 +88,20 @@ class Canary:
             self._hear_credentials(request.headers.get("authorization", ""))
         self._hear_generated(sent)
         said = f"{answer.headers.raw!r}\n{answer.text}"
+        told = f"the answer {answer.status_code} to {request.method} {request.url.path}"
         if answer.is_error:
-            self.look((f"the answer {answer.status_code} to {request.method} {request.url.path}", said))
+            self.look((told, said))
         else:
             self._hear_generated(said)
+            self.look((f"the Location of {told}", answer.headers.get("location", "")))
+
+    def hear_command(self, given: str, made: str, said: str) -> None:
+        """Know what a command was given on stdin and what it made, on stdout; stderr may hold neither."""
+        __tracebackhide__ = True
+        if given.count("\n") <= 1:
+            self.learn(given.strip(), "what was typed")
+        self._hear_generated(f"{given}\n{made}")
+        self.look(("what a command said", said))
 
     def look(self, *places: tuple[str, str]) -> None:
         """Fail if a secret stands in one of these texts, which are given with what they are, and not shown."""

@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from service.cli import app
+from tests.support.canary import CANARY
 from tests.support.deployment import SEALWRIGHT, Deployment
 
 PATIENCE = 20.0
@@ -45,6 +46,7 @@ class Command:
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         assert result.exit_code == code, result.output
+        CANARY.hear_command(stdin, result.stdout, result.stderr)
         return result
 
     def json(self, *arguments: str, stdin: str = "", code: int = 0) -> Any:

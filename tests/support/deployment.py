@@ -136,6 +136,7 @@ class Deployment:
             check=False,
         )
         assert not check or done.returncode == 0, done.stderr
+        CANARY.hear_command(stdin, done.stdout, done.stderr)
         return done
 
     def prepare(self) -> None:

@@ -6,9 +6,8 @@ from typing import Any
 
 from redis import RedisError
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
+from service import redis_connections
 from service.cli.doctor.checks import Check, fail, ok, warn
 from service.database import Database
 from service.errors import Unavailable
@@ -24,13 +23,10 @@ OLDEST = (6, 2)
 async def look() -> AsyncIterator[Check]:
     """Look at Redis as the service would use it."""
     settings = read_part(RedisSettings)
-    seconds = PATIENCE.total_seconds()
-    redis = Redis.from_url(
-        settings.redis_url.get_secret_value(),
-        socket_timeout=seconds,
-        socket_connect_timeout=seconds,
-        decode_responses=True,
-        retry=Retry(NoBackoff(), 0),
+    redis = Redis.from_pool(
+        redis_connections.pool(
+            settings.redis_url.get_secret_value(), most=2, timeout=PATIENCE, decode_responses=True
+        )
     )
     blocklist = Blocklist(redis, settings.redis_namespace)
     try:
