@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from tests.faults.answers import flaw
-from tests.faults.checker import ACCEPTED, ANSWERED, FORKED, GRACE, LOST, SIGNED_OUT, check
+from tests.faults.checker import ACCEPTED, ANSWERED, FORKED, LOST, SIGNED_OUT, check
 from tests.faults.found import Found, Session
-from tests.faults.history import Call, Harm, History, Operation, Outcome, Part, Stall, Token
+from tests.faults.history import GRACE, Call, Harm, History, Operation, Outcome, Part, Stall, Token
 
 ALICE = "alice"
 

@@ -236,7 +236,11 @@ async def test_at_the_gate_a_few_pass_at_a_time_and_too_many_are_sent_away(setti
 
 def test_names_are_of_equal_length_and_only_who_knows_the_settings_can_make_them(settings: Settings) -> None:
     names = Names(settings)
-    other = Names(settings.model_copy(update={"database_url": SecretStr("postgresql://u:other@h/d")}))
+
+    def known_by(url: str) -> Names:
+        return Names(settings.model_copy(update={"database_url": SecretStr(url)}))
+
+    other, again = known_by("postgresql://u:other@h/d"), known_by("postgresql://u:other@h.example:5432/d")
 
     made = {
         names.account("alice"),
@@ -247,6 +251,7 @@ def test_names_are_of_equal_length_and_only_who_knows_the_settings_can_make_them
     assert len(made) == 4
     assert {len(name) for name in made} == {32}
     assert names.account("alice") == Names(settings).account("alice")
+    assert other.account("alice") == again.account("alice")
 
 
 @pytest.mark.parametrize(

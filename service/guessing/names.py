@@ -6,7 +6,10 @@ out what a digest was made of.
 
 import hashlib
 import hmac
+import json
 from uuid import UUID
+
+from sqlalchemy import make_url
 
 from service.proxies import origin
 from service.settings import Settings
@@ -16,7 +19,10 @@ class Names:
     """The names of one deployment: every replica and every command makes the same."""
 
     def __init__(self, settings: Settings) -> None:
-        self._key = hashlib.sha256(settings.database_url.get_secret_value().encode()).digest()
+        url = make_url(settings.database_url.get_secret_value())
+        # Not the host: one replica may know the server by another name than the next.
+        shared = json.dumps([url.username, url.password, url.database])
+        self._key = hashlib.sha256(shared.encode()).digest()
 
     def address(self, address: str | None) -> str:
         """Name who calls from an address."""

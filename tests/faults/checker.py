@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tests.faults.found import Found, Session
-from tests.faults.history import Call, Harm, History, Token
+from tests.faults.history import GRACE, Call, Harm, History, Token
 from tests.faults.standing import SECOND, Standing
 
 SIGNED_OUT = "1: who keeps to the protocol is never signed out"
@@ -13,9 +13,6 @@ FORKED = "2: no session has two live successors"
 ACCEPTED = "3: nothing that was revoked is accepted"
 LOST = "4: nothing that was answered is missing"
 ANSWERED = "5: every error is told as its standard has it, and service comes back"
-
-GRACE = 30.0
-"""Seconds in which a refresh token may be sent again."""
 
 BACK = 5.0
 """Seconds after a part is there again within which the service is."""

@@ -5,13 +5,10 @@ from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 
 from tests.faults.caller import Answered, Caller, Held
-from tests.faults.history import History
+from tests.faults.history import GRACE, History
 from tests.faults.library import Library
 from tests.faults.plan import Step
 from tests.support.actors import Person
-
-GRACE = 30.0
-"""Seconds in which a token may be sent again; then the client must not, and its user has to sign in."""
 
 ABANDONED = 2.5
 """Seconds after which a request that was given up ends nothing any more, even if the service does not know: one that

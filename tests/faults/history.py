@@ -6,6 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
+GRACE = 30.0
+"""Seconds in which a refresh token may be sent again; then the client must not, and its user has to sign in."""
+
 Operation = Literal[
     "sign in", "refresh", "revoke", "introspect", "me", "verify", "sign out everywhere", "disable", "enable"
 ]
