@@ -4,6 +4,7 @@ The tables are explained in docs/performance.md.
 """
 
 import argparse
+import math
 import sys
 from collections.abc import Collection
 
@@ -62,16 +63,23 @@ def measured(ground: Ground, asked: argparse.Namespace) -> Result:
 
 def compare(ground: Ground, asked: argparse.Namespace) -> None:
     """Fail if a ratio is lost, and stays so."""
-    stored = {name: ratio for name, ratio in stored_ratios().items() if operation_of(name) in asked.only}
+    # Without --only all that is stored has to be there, or it is lost.
+    stored = {
+        name: ratio
+        for name, ratio in stored_ratios().items()
+        if asked.only is EVERYTHING or operation_of(name) in asked.only
+    }
     with bench(ground, asked.seconds) as running:
 
         def look(names: Collection[str]) -> dict[str, float]:
-            return ratios(running.rounds(asked.rounds, {operation_of(name) for name in names}))
+            operations = {operation_of(name) for name in names}.intersection(EVERYTHING)
+            return ratios(running.rounds(asked.rounds, operations))
 
         first = look(stored)
         losses = confirmed(stored, first, look)
     for name, before in stored.items():
-        print(f"{name:22} {before:8.2f} → {first[name]:8.2f}  {first[name] / before - 1:+.0%}")
+        now = first.get(name, math.inf)
+        print(f"{name:22} {before:8.2f} → {now:8.2f}  {now / before - 1:+.0%}")
     if losses:
         said = ", ".join(f"{name} by {factor - 1:.0%}" for name, factor in losses.items())
         sys.exit(f"lost, more than {LOSS - 1:.0%}, and measured {TRIES + 1} times: {said}")

@@ -11,7 +11,7 @@ from benchmarks.waiting import answers
 from service.embedded import ports
 from tests.support.pages import ROOT
 
-_BODY = b'{"status":"ok"}'
+_BODY = b'"%b"' % (498 * b"a")
 _START = {
     "type": "http.response.start",
     "status": 200,
@@ -35,7 +35,7 @@ def serving(workers: int) -> Iterator[tuple[int, int]]:
             *(sys.executable, "-m", "uvicorn", "benchmarks.bare:app"),
             *("--port", str(port), "--workers", str(workers)),
             *("--loop", "uvloop", "--http", "httptools", "--lifespan", "off"),
-            *("--no-access-log", "--no-server-header", "--no-proxy-headers", "--log-level", "warning"),
+            *("--no-access-log", "--log-level", "warning"),
         ],
         cwd=ROOT,
         start_new_session=True,

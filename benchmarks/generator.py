@@ -7,8 +7,7 @@ and no event loop between the clock and the wire.
 
 import json
 import math
-import re
-import selectors
+import select
 import socket
 import sys
 import time
@@ -16,7 +15,9 @@ from dataclasses import dataclass, field
 
 from benchmarks.plans import Caller, Plan, plan_of
 
-_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_LENGTH = b"\r\ncontent-length: "
+"""As uvicorn writes it. This generator must take little of the cores that it shares with what is measured."""
+
 _WAIT = 0.01
 """Seconds that the clock is not looked at while nothing comes."""
 
@@ -44,10 +45,10 @@ class Connection:
         head, whole, body = self.received.partition(b"\r\n\r\n")
         if not whole:
             return None
-        length = _LENGTH.search(head)
-        if length is None:
+        _, named, rest = head.partition(_LENGTH)
+        if not named:
             raise SystemExit(f"an answer without a length: {head!r}")
-        if len(body) < int(length[1]):
+        if len(body) < int(rest.partition(b"\r\n")[0]):
             return None
         self.received = b""
         return int(head[9:12]), body
@@ -83,7 +84,8 @@ class Load:
         self._callers = callers
         self._plan = plan
         self._connections: list[Connection] = []
-        self._selector = selectors.DefaultSelector()
+        self._by_descriptor: dict[int, Connection] = {}
+        self._epoll = select.epoll()
         self._under_way = 0
         self._ending = False
         self.seen = Seen()
@@ -111,7 +113,8 @@ class Load:
     def _dial(self, caller: Caller) -> None:
         connection = Connection(caller, socket.create_connection(self._address, timeout=60))
         connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._selector.register(connection.socket, selectors.EVENT_READ, connection)
+        self._epoll.register(connection.socket, select.EPOLLIN)
+        self._by_descriptor[connection.socket.fileno()] = connection
         self._connections.append(connection)
         self._send(caller)
 
@@ -120,8 +123,8 @@ class Load:
             self._turn()
 
     def _turn(self) -> None:
-        for key, _ in self._selector.select(_WAIT):
-            connection: Connection = key.data
+        for descriptor, _ in self._epoll.poll(_WAIT):
+            connection = self._by_descriptor[descriptor]
             answer = connection.receive()
             if answer is None:
                 continue

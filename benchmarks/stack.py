@@ -1,6 +1,6 @@
 """The stack that is measured: PostgreSQL and Redis as development has them, and the service as production has it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from service import embedded
 from service.embedded import ports
 from service.settings import Settings
 from tests.support.client import Api
-from tests.support.deployment import Deployment, Server, new_database
+from tests.support.deployment import GENEROUS, Deployment, Server, new_database
 from tests.support.folders import temporary
 
 WORKERS = 2
@@ -20,6 +20,12 @@ _PATIENT = {"password_wait": "60"}
 """A machine that is busy with other things is slow, and that must end no measurement."""
 
 _HASHES = ("password_memory_kib", "password_iterations", "password_parallelism")
+_OTHERWISE = ("log_level", "access_log", *(name.removeprefix("SEALWRIGHT_").lower() for name in GENEROUS))
+"""What the tests have otherwise than production."""
+
+
+def _usual(names: Iterable[str]) -> dict[str, str]:
+    return {name: str(Settings.model_fields[name].default) for name in names}
 
 
 @dataclass(frozen=True)
@@ -70,13 +76,14 @@ def prepared(settings: Mapping[str, str], *, hashes: bool = True) -> Iterator[Gr
 
     `hashes=False`: passwords are hashed in next to no time, for what signs in often and measures something else.
     """
-    own = {name: str(Settings.model_fields[name].default) for name in _HASHES} if hashes else {}
+    own = _usual(_HASHES) if hashes else {}
     with temporary("bench") as folder, embedded.start(folder / "data") as servers:
         yield Ground(_deployment(servers, folder / "one", {**own, **settings}), servers, folder)
 
 
 def _deployment(servers: embedded.Servers, folder: Path, settings: Mapping[str, str]) -> Deployment:
     database = new_database(servers.database_url)
-    new = Deployment(database, servers.redis_url, folder, "https://auth.example.com").having(**settings)
+    bare = Deployment(database, servers.redis_url, folder, "https://auth.example.com")
+    new = bare.having(**{**_usual(_OTHERWISE), **settings})
     new.prepare()
     return new.having(environment="production", metrics_port=str(ports.choose()), **_PATIENT)

@@ -262,8 +262,10 @@ class BoundedProtocol(HttpToolsProtocol):
     def _may_answer(self) -> bool:
         """Whether what is said now would be read as the answer to the request that is refused, and no other's."""
         cycle = cast("RequestResponseCycle | None", self.cycle)
-        if self.pipeline or cycle is None:
-            return not self.pipeline
+        if self.pipeline:
+            return False
+        if cycle is None:
+            return True
         return not cycle.response_started if self._awaited == "body" else cycle.response_complete
 
     def _refusal(self, status: int, detail: str) -> bytes:

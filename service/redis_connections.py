@@ -31,8 +31,8 @@ def pool(
 ) -> BlockingConnectionPool:
     """Make a pool of `most` connections: whoever needs one more waits for it. Nothing takes longer than `timeout`.
 
-    `again`: what was sent over a connection that was cut while it lay idle is sent once more; what is not answered
-    never is. `more` is redis-py's.
+    `again`: what met a connection that was closed is sent once more, even if the server may have done it already; what
+    takes too long is not. `more` is redis-py's.
     """
     seconds = timeout.total_seconds()
     made = BlockingConnectionPool.from_url(

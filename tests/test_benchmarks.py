@@ -8,7 +8,9 @@ from collections.abc import Collection, Mapping
 import pytest
 
 from benchmarks.comparison import LOSS, TRIES, confirmed, lost
+from benchmarks.stack import prepared
 from benchmarks.targets import Target
+from service.settings import Settings
 from tests.support.pages import ROOT
 
 STORED = {"refresh": 2.0, "JWKS": 1.2}
@@ -76,6 +78,17 @@ def test_what_must_not_happen_at_all_is_missed_by_what_did() -> None:
     target = Target("calls", "", most=0)
 
     assert (target.verdict({"calls": 0}), target.verdict({"calls": 0.4})) == ("reached", "missed by 0.4")
+
+
+def test_the_service_is_measured_as_it_comes() -> None:
+    with prepared({}) as ground:
+        settings = ground.deployment.settings
+
+    fields = Settings.model_fields.items()
+    assert {name for name, field in fields if getattr(settings, name) != field.get_default()} == {
+        *("issuer", "keys_dir", "metrics_port", "password_wait"),
+        *("database_url", "redis_url", "redis_namespace"),
+    }
 
 
 def run(*arguments: str) -> str:

@@ -53,6 +53,15 @@ def test_clients_that_keep_to_the_protocol_come_through_the_main_harms() -> None
     assert "Traceback" not in done.log
     seen = {call.outcome for call in done.history.calls}
     assert seen >= {"issued", "accepted", "done", "refused", "silent"}
+    assert {harm.what for harm in done.history.harms} >= {
+        "1 of 2 workers are killed",
+        "Postgres is killed",
+        "Redis comes back from an older dump",
+        "FLUSHALL",
+        "the pool is full",
+        "a worker is stopped",
+        "the keys rotate",
+    }
 
 
 @pytest.mark.parametrize(("name", "violated", "deeds"), CAUGHT)
@@ -67,6 +76,18 @@ def test_a_service_that_is_not_right_is_found_out(
     done = run_in(house, Plan(1, seconds, 18, 3, deeds), program=mutants.program(name), enough=enough)
 
     assert violated in {violation.of for violation in done.violations}
+
+
+@LONGER
+@pytest.mark.parametrize(
+    "deeds", [case.values[2] for case in CAUGHT], ids=[str(case.values[0]) for case in CAUGHT]
+)
+def test_what_finds_a_mutant_out_finds_nothing_in_the_service_itself(
+    house: House, deeds: tuple[tuple[float, Deed], ...]
+) -> None:
+    done = run_in(house, Plan(1, 20.0, 18, 3, tuple(each for each in deeds if each[0] < 12)))
+
+    assert not done.violations, "\n".join(told(done))
 
 
 def test_every_mutant_is_caught() -> None:

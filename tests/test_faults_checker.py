@@ -316,6 +316,18 @@ def test_a_word_of_the_audit_that_is_missing_is_reported() -> None:
         assert {violation.of for violation in check(story.history, lacking)} == {LOST}, event
 
 
+@pytest.mark.parametrize(("last", "is_disabled"), [("disable", False), ("enable", True)])
+def test_what_an_operator_did_last_to_a_user_and_postgres_does_not_tell_is_reported(
+    last: Operation, is_disabled: bool
+) -> None:
+    story = Story().signed_in().disabled(1, until=2)
+    if last == "disable":
+        story.call(3, "disable", "done")
+    story.found = replace(story.found, disabled=frozenset({ALICE} if is_disabled else ()))
+
+    assert story.violated == {LOST}
+
+
 # 5
 
 

@@ -28,8 +28,14 @@ from tests.support.processes import descriptors, eventually, resident
 MIB = 1 << 20
 
 PRODUCTION = {
-    f"password_{name}": str(Settings.model_fields[f"password_{name}"].default)
-    for name in ("memory_kib", "iterations", "parallelism")
+    name: str(Settings.model_fields[name].default)
+    for name in (
+        "password_memory_kib",
+        "password_iterations",
+        "password_parallelism",
+        "log_level",
+        "access_log",
+    )
 }
 """As it comes, and not as the other tests have it."""
 
@@ -196,13 +202,15 @@ def test_callers_who_hold_connections_for_nothing_keep_no_one_out_and_take_a_bou
     served = [answer.seconds for answer in come if answer.status == 200]
     quiet, loaded = between(refresh, begin, harm.begin), between(refresh, harm.begin, harm.end)
     show(
-        f"\n{many * len(KINDS)} callers who mean harm, with {held} connections in {extent.loaded:.0f} s",
+        f"\n{many * len(KINDS)} callers who mean harm, with {held.total()} connections in {extent.loaded:.0f} s",
         f"  refresh, quiet     {told(quiet)}",
         f"  refresh, harassed  {told(loaded)}",
         f"  newcomers          {told(served)}   {dict(Counter(answer.status for answer in come))}",
         f"  memory of a worker {before / MIB:.0f} MiB before, {peak.memory / MIB:.0f} at most, {idle / MIB:.0f} after",
         f"  its open files     {open_before} before, {peak.descriptors} at most",
     )
+    assert all(held[kind] >= many for kind in KINDS)
+    assert peak.descriptors >= own.settings.max_connections
     assert {answer.status for answer in refresh} == {200}
     connections = own.settings.max_connections + MAX_BUSY
     assert peak.descriptors <= open_before + connections

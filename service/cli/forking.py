@@ -30,7 +30,7 @@ class Supervisor(Multiprocess):
             # uvicorn makes its workers from this, and from nothing that could be given to it.
             _subprocess.spawn = cast("SpawnContext", _Forks())
         super().init_processes()
-        _Forked.succeeds = True
+        _Forked.is_successor = True
 
 
 class _Forked(ForkProcess):
@@ -39,7 +39,7 @@ class _Forked(ForkProcess):
     Until the worker's server takes them itself, SIGTERM would go to a queue that nobody reads.
     """
 
-    succeeds: ClassVar[bool] = False
+    is_successor: ClassVar[bool] = False
     """Whether it takes the place of a worker that has served."""
 
     def start(self) -> None:
@@ -56,7 +56,7 @@ class _Forked(ForkProcess):
         try:
             super().run()
         except SystemExit as ended:
-            if not self.succeeds or ended.code != STARTUP_FAILURE:
+            if not self.is_successor or ended.code != STARTUP_FAILURE:
                 raise
             # uvicorn would end the whole service. What a successor lacks, Postgres say, was there and comes back.
             time.sleep(PAUSE)

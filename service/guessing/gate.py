@@ -5,7 +5,7 @@ import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from service.errors import Unavailable
+from service.errors import Shedding, Unavailable
 from service.settings import Settings
 
 
@@ -27,6 +27,7 @@ class Gate:
         self._most = settings.password_threads + settings.password_queue
         self._patience = settings.password_wait.total_seconds()
         self._ways: dict[str, _Way] = {}
+        self._shedding = Shedding()
 
     @asynccontextmanager
     async def passed(self, key: str) -> AsyncIterator[None]:
@@ -58,5 +59,6 @@ class Gate:
         return Unavailable(
             "the sign-in",
             detail="too many at once of one account from one address",
+            told=self._shedding.is_due(),
             retry_after=math.ceil(self._patience),
         )

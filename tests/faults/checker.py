@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tests.faults.found import Found, Session
-from tests.faults.history import GRACE, Call, Harm, History, Token
+from tests.faults.history import EASY, GRACE, Call, Harm, History, Token
 from tests.faults.standing import SECOND, Standing
 
 SIGNED_OUT = "1: who keeps to the protocol is never signed out"
@@ -30,8 +30,9 @@ _REFUSALS = {
 }
 """What a call may be refused with, for a reason."""
 
-_KEEPS_NEWS = {"worker", "service", "postgres", "library", "feed"}
-"""The parts on the way of a revocation from the record to the library."""
+_KEEPS_NEWS = {"worker": BACK, "service": BACK, "postgres": BACK, "library": BACK, "feed": 2.0}
+"""The parts on the way of a revocation from the record to the library, and the seconds for which each may keep the
+news back after it is there again: a connection of the feed is made anew at once, or a second later."""
 
 _OF_USERS = {
     "disable": "user.disabled",
@@ -199,7 +200,8 @@ def _late_at_library(history: History, call: Call, taking: Call) -> float:
     late = call.began - taking.ended - SECOND - history.stalled(taking.ended, call.began)
     # It is told within the second, unless something keeps the news from it: neither Redis nor a full pool does.
     kept = any(
-        harm.part in _KEEPS_NEWS and harm.overlaps(taking.began - BACK, call.ended) for harm in history.harms
+        harm.part in _KEEPS_NEWS and harm.overlaps(taking.began - _KEEPS_NEWS[harm.part], call.ended)
+        for harm in history.harms
     )
     return 0.0 if kept else late
 
@@ -228,6 +230,17 @@ def _lost(standing: Standing, found: Found) -> Iterator[Violation]:
                 what = "the audit does not tell of the session's end"
                 yield Violation(LOST, what, taking.call.ended, frozenset({sid}))
 
+    yield from _lost_of_users(standing.history, found)
+
+
+def _lost_of_users(history: History, found: Found) -> Iterator[Violation]:
+    done = sorted(history.calls, key=lambda call: call.ended)
+    last = {call.sub: call for call in done if call.sub is not None and call.what in {"disable", "enable"}}
+    for sub, call in last.items():
+        if call.outcome == "done" and (call.what == "disable") != (sub in found.disabled):
+            what = f"{call.what} was answered, and Postgres tells otherwise"
+            yield Violation(LOST, what, call.ended, frozenset({sub}))
+
 
 def _missing(call: Call, found: Found) -> Iterator[tuple[str, frozenset[str]]]:
     """Return what a call that was answered should have left behind and did not."""
@@ -247,10 +260,9 @@ def _missing(call: Call, found: Found) -> Iterator[tuple[str, frozenset[str]]]:
             ]
         case ("disable" | "enable" | "sign out everywhere") as what, "done":
             sub = call.token.sub if call.token else call.sub or ""
-            wanted = [
-                (("sub", sub) in found.revoked, "the revocation"),
-                ((_OF_USERS[what], sub) in found.audited, "the audit's word of it"),
-            ]
+            wanted = [((_OF_USERS[what], sub) in found.audited, "the audit's word of it")]
+            if what != "enable":
+                wanted.append((("sub", sub) in found.revoked, "the revocation"))
         case _:
             pass
     for is_there, lacking in wanted:
@@ -263,7 +275,7 @@ def _missing(call: Call, found: Found) -> Iterator[tuple[str, frozenset[str]]]:
 
 def _answered(standing: Standing) -> Iterator[Violation]:
     history = standing.history
-    hard = [harm for harm in history.harms if harm.part not in {"connection", "feed", "library"}]
+    hard = [harm for harm in history.harms if harm.part not in EASY]
     for call in history.calls:
         problem = call.flaw or (call.said if call.outcome == "failed" else None)
         if call.outcome == "refused" and call.said != _REFUSALS.get(call.what):

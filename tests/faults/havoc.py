@@ -88,13 +88,13 @@ class Havoc:
                 with self._history.harming(f"connections to {_NAMES[deed.whose]} break", deed.whose):
                     await self._storm(self._relays[deed.whose], deed)
             case RotateKeys():
-                await asyncio.to_thread(self._house.deployment.cli, "keys", "rotate", check=False)
+                await self._rotate_keys()
             case Disable(user=user, seconds=seconds):
                 await self._disable(self._users[user], seconds)
             case KillWorkers(which=which):
                 await self._kill_workers(which)
             case Stop(what=what):
-                async with self._harming(f"{what} is stopped", _PARTS[what]):
+                async with self._turn(_PARTS[what]):
                     await self._stop(deed)
             case FillPool(seconds=seconds):
                 async with self._harming("the pool is full", "pool"):
@@ -121,11 +121,21 @@ class Havoc:
         for relay in self._relays.values():
             relay.relent()
 
+    def _turn(self, part: Part) -> asyncio.Lock:
+        return self._turns.setdefault(part, asyncio.Lock())
+
     @asynccontextmanager
     async def _harming(self, what: str, part: Part) -> AsyncIterator[None]:
-        async with self._turns.setdefault(part, asyncio.Lock()):
+        async with self._turn(part):
             with self._history.harming(what, part):
                 yield
+
+    async def _rotate_keys(self) -> None:
+        """Rotate, if Postgres and the ring allow it now."""
+        done = await asyncio.to_thread(self._house.deployment.cli, "keys", "rotate", check=False)
+        if done.returncode == 0:
+            now = self._history.now()
+            self._history.harms.append(Harm("the keys rotate", "keys", now, now))
 
     async def _storm(self, relay: Relay, storm: Storm) -> None:
         began = self._history.now()
@@ -136,13 +146,13 @@ class Havoc:
         relay.relent()
 
     async def _kill_workers(self, which: Sequence[int]) -> None:
-        async with self._turns.setdefault("service", asyncio.Lock()):
+        async with self._turn("service"):
             pids = await asyncio.to_thread(self._workers)
-            doomed = [pids[number % len(pids)] for number in which] if pids else []
-            with self._history.harming(f"{len(set(doomed))} of 2 workers are killed", "worker"):
-                for pid in set(doomed):
-                    with suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
+            doomed = {pids[number % len(pids)] for number in which} if pids else set()
+            if doomed:
+                with self._history.harming(f"{len(doomed)} of 2 workers are killed", "worker"):
+                    for pid in doomed:
+                        _signal(pid, signal.SIGKILL)
 
     async def _restart(self, part: Any, down: float, meanwhile: Callable[[], None] | None = None) -> None:
         try:
@@ -160,6 +170,12 @@ class Havoc:
 
     async def _stop(self, stop: Stop) -> None:
         family = await asyncio.to_thread(self._family, stop.what, stop.which)
+        if not family:
+            return
+        with self._history.harming(f"{stop.what} is stopped", _PARTS[stop.what]):
+            await self._held(family, stop)
+
+    async def _held(self, family: Sequence[int], stop: Stop) -> None:
         for pid in family:
             _signal(pid, signal.SIGSTOP)
         try:
@@ -216,7 +232,7 @@ class Havoc:
     # What an operator does
 
     async def _disable(self, user: Person, seconds: float) -> None:
-        async with self._turns.setdefault("connection", asyncio.Lock()):
+        async with self._turn("connection"):
             await self._operate(user, "disable", administration.disable_user)
             await asyncio.sleep(seconds)
             await self._operate(user, "enable", administration.enable_user)

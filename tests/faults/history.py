@@ -23,7 +23,10 @@ Outcome = Literal[
     "failed",  # any other answer
 ]
 
-Part = Literal["worker", "service", "postgres", "redis", "pool", "library", "feed", "connection"]
+Part = Literal["worker", "service", "postgres", "redis", "pool", "keys", "library", "feed", "connection"]
+
+EASY: frozenset[Part] = frozenset({"keys", "library", "feed", "connection"})
+"""What is no reason for the service to be away: it is not a part of it, or goes on meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)

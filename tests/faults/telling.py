@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 
 from tests.faults.checker import Violation
-from tests.faults.history import Call, Harm, History, Token
+from tests.faults.history import EASY, Call, Harm, History, Token
 from tests.faults.run import Run
 
 HEAD = (
@@ -25,9 +25,6 @@ HEAD = (
 
 _BEFORE = 3.0
 """Seconds of other harm to show before what a session went through."""
-
-_AFTER = 1.0
-"""Seconds of what came after it."""
 
 _MOST = 80
 """Lines of a slice; of a longer one, the end."""
@@ -65,11 +62,7 @@ def back_after(history: History) -> float:
     longest = 0.0
     for call in history.calls:
         if call.outcome == "unavailable" and call.who != "the library":
-            before = [
-                h.back
-                for h in history.harms
-                if h.part not in {"connection", "feed"} and h.began <= call.ended
-            ]
+            before = [h.back for h in history.harms if h.part not in EASY and h.began <= call.ended]
             longest = max(longest, call.ended - max(before, default=0.0))
     return longest
 
@@ -78,8 +71,7 @@ def told(run: Run) -> Iterator[str]:
     """Yield what the operator should see of each violation: the property, and what led to it."""
     for violation in run.violations:
         yield f"seed {run.plan.seed} at {violation.at:.3f} s, property {violation.of}: {violation.what}"
-        upto = violation.at + _AFTER
-        slice_ = [(at, text) for at, text in sorted(_slice(run.history, violation)) if at < upto]
+        slice_ = sorted(_slice(run.history, violation))
         if len(slice_) > _MOST:
             yield f"  … {len(slice_) - _MOST} lines before these"
         yield from (text for _, text in slice_[-_MOST:])
@@ -92,10 +84,15 @@ def _slice(history: History, violation: Violation) -> Iterator[tuple[float, str]
     began = min((call.began for call in calls), default=violation.at) - _BEFORE
     ended = max((call.ended for call in calls), default=violation.at)
     for harm in history.harms:
-        if harm.overlaps(began, ended) and not harm.single:
+        if harm.overlaps(began, ended) and (not harm.single or _meets(harm, calls)):
             yield harm.began, _harm(harm)
     for call in calls:
         yield call.began, _call(call)
+
+
+def _meets(harm: Harm, calls: Sequence[Call]) -> bool:
+    """Whether one connection's harm may be one of these calls'."""
+    return any(harm.overlaps(call.began, call.ended) for call in calls)
 
 
 def _concerns(call: Call, about: AbstractSet[str], whose: AbstractSet[str]) -> bool:

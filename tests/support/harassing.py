@@ -5,6 +5,7 @@ import os
 import random
 import resource
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
@@ -96,22 +97,21 @@ KINDS: Mapping[str, Callable[[Connection], Awaitable[None]]] = {
 }
 
 
-def harass(address: Address, kinds: Mapping[str, int], seconds: float) -> int:
-    """Have so many callers of each kind for so long; return how many connections they got in all."""
-    connections = 0
+def harass(address: Address, kinds: Mapping[str, int], seconds: float) -> Counter[str]:
+    """Have so many callers of each kind for so long; return how many connections each kind got."""
+    connections: Counter[str] = Counter()
     os.nice(10)  # they have machines of their own: this one's time is the service's
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, sum(kinds.values()) + 256), hard))
 
-    async def caller(kind: Callable[[Connection], Awaitable[None]], until: float) -> None:
-        nonlocal connections
+    async def caller(name: str, until: float) -> None:
         while time.monotonic() < until:
             await asyncio.sleep(random.uniform(0, PAUSE))
             try:
                 connection = await address.connect()
-                connections += 1
+                connections[name] += 1
                 try:
-                    await kind(connection)
+                    await KINDS[name](connection)
                 finally:
                     connection[1].transport.abort()
             except OSError:
@@ -120,14 +120,14 @@ def harass(address: Address, kinds: Mapping[str, int], seconds: float) -> int:
     async def main() -> None:
         until = time.monotonic() + seconds
         tasks = [
-            asyncio.create_task(caller(KINDS[name], until))
-            for name, many in kinds.items()
-            for _ in range(many)
+            asyncio.create_task(caller(name, until)) for name, many in kinds.items() for _ in range(many)
         ]
-        _, late = await asyncio.wait(tasks, timeout=seconds)
+        done, late = await asyncio.wait(tasks, timeout=seconds)
         for task in late:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*late, return_exceptions=True)
+        for task in done:
+            task.result()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())
