@@ -27,7 +27,9 @@ test: setup ## Run the tests against real servers (WORKERS=4, ARGS="-k refresh")
 	@$(BIN)/pytest -n $(WORKERS) $(ARGS)
 
 test-faults: setup ## Kill, stop and cut every part under constant use, and check the history (SEEDS="1-30", SEEDS=17); half an hour
+ifneq ($(origin SEEDS), command line)
 	@$(BIN)/pytest -q -n 2 -m "minute or not minute" tests/test_faults_checker.py tests/test_faults.py
+endif
 	@$(BIN)/python -m tests.faults $(SEEDS)
 
 test-overload: setup ## Ten times the sign-ins that can be done, and thousands of callers who mean harm; 3 minutes

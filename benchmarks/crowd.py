@@ -7,6 +7,7 @@ the next session. Beside it: as many callers, each with a token of its own.
 import argparse
 from typing import Literal
 
+from benchmarks import machine
 from benchmarks.driving import Job, Measured, drive
 from benchmarks.page import put, table
 from benchmarks.stack import prepared
@@ -34,11 +35,12 @@ def main() -> None:
 
         apart = refreshed("rotation", max(CALLERS, asked.sessions))
         together = refreshed("crowd", asked.sessions)
+        where = machine.line(ground.servers)
     head = [f"{CALLERS} callers", "a second", "p50 ms", "p99 ms", "most ms", "CPU ms", "Postgres ms"]
     printed = table([head, row("a token each", apart), row("one token", together)])
     print(printed)
     if asked.record:
-        put("crowd", printed)
+        put("crowd", f"{printed}\n{where}\n")
 
 
 def row(what: str, seen: Measured) -> list[str]:

@@ -32,6 +32,12 @@ def described(servers: Servers) -> dict[str, str]:
     }
 
 
+def line(servers: Servers) -> str:
+    """Say it in a sentence, for a table's foot."""
+    said = described(servers)
+    return f"{said['date']}; {said['cpu']}; {said['servers']}."
+
+
 def _cpu() -> str:
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         name, _, value = line.partition(":")

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from benchmarks import machine
 from benchmarks.driving import Job, drive
 from benchmarks.page import put, table
 from benchmarks.population import NOTICEABLE, costs
@@ -33,7 +34,7 @@ SLACK = 8 * 8192
 """A few pages: a snapshot that somebody holds for a moment lets a page fill up once."""
 
 HEAD = [
-    *("rotations", "a second", "rows", "table kB", "indexes kB", "dead rows"),
+    *("rotations", "rows", "table kB", "indexes kB", "dead rows"),
     *("HOT", "WAL kept MB", "WAL written MB"),
 ]
 
@@ -63,10 +64,10 @@ class Sizes:
         return self.heap + self.indexes
 
 
-def rotations(stack: Stack, sessions: int, count: int, every: int) -> Iterator[tuple[int, float, Sizes]]:
-    """Rotate so many times, each session in its turn; yield how many, how many a second, and the sizes."""
+def rotations(stack: Stack, sessions: int, count: int, every: int) -> Iterator[tuple[int, Sizes]]:
+    """Rotate so many times, each session in its turn; yield how many, and the sizes."""
     tokens = stack.sign_in(sessions)
-    yield 0, 0, Sizes.of(stack)
+    yield 0, Sizes.of(stack)
     done = 0
     while done < count:
         job = Job.refreshing(tokens)
@@ -74,7 +75,7 @@ def rotations(stack: Stack, sessions: int, count: int, every: int) -> Iterator[t
             stack.port, job, stack.cpu, seconds=PATIENCE, at_most=min(every, count - done), warm_up=0
         )
         tokens, done = seen.tokens, done + seen.answers
-        yield done, seen.rate, Sizes.of(stack)
+        yield done, Sizes.of(stack)
 
 
 def growth(ground: Ground, sessions: int, count: int, every: int) -> tuple[str, list[str]]:
@@ -83,16 +84,16 @@ def growth(ground: Ground, sessions: int, count: int, every: int) -> tuple[str, 
     seen: list[tuple[int, Sizes]] = []
     print("  ".join(cell.rjust(14) for cell in HEAD))
     with ground.serving() as stack:
-        for done, rate, sizes in rotations(stack, sessions, count, every):
+        for done, sizes in rotations(stack, sessions, count, every):
             seen.append((done, sizes))
-            lines.append(line(done, rate, sizes, seen[0][1]))
+            lines.append(line(done, sizes, seen[0][1]))
             print("  ".join(cell.rjust(14) for cell in lines[-1]), flush=True)
     return table(lines), grown(seen, sessions)
 
 
-def line(done: int, rate: float, sizes: Sizes, first: Sizes) -> list[str]:
+def line(done: int, sizes: Sizes, first: Sizes) -> list[str]:
     """Return the cells below `HEAD`."""
-    whole = (done, rate, sizes.rows, sizes.heap / 1024, sizes.indexes / 1024, sizes.dead)
+    whole = (done, sizes.rows, sizes.heap / 1024, sizes.indexes / 1024, sizes.dead)
     wal = (sizes.kept_wal / 2**20, (sizes.written_wal - first.written_wal) / 2**20)
     return [*(f"{each:,.0f}" for each in whole), f"{sizes.hot:.3%}", *(f"{each:,.0f}" for each in wal)]
 
@@ -133,14 +134,16 @@ def main() -> None:
     if asked.rotations:
         with prepared({}, hashes=False) as ground:
             rotated, wrong = growth(ground, asked.sessions, asked.rotations, asked.every)
+            where = machine.line(ground.servers)
         if asked.record:
-            put("rotations", rotated)
+            put("rotations", f"{rotated}\n{where}\n")
     if asked.rows:
         with prepared({}, hashes=False) as ground:
             filled, changes = costs(ground, asked.sessions, asked.rows, asked.rounds)
+            where = machine.line(ground.servers)
         print(f"\n{filled}")
         if asked.record:
-            put("sessions", filled)
+            put("sessions", f"{filled}\n{where}\n")
         wrong += [
             f"{what} changes by {change:+.0%}" for what, change in changes.items() if change > NOTICEABLE
         ]

@@ -119,4 +119,4 @@ def test_rotations_over_http_leave_a_row_a_session_and_a_table_that_does_not_gro
         "benchmarks.storage", "--rotations", "2000", "--sessions", "50", "--every", "500", "--rows", "0"
     )
 
-    assert re.search(r"^ +2,0\d\d +[\d,]+ +50 ", said, re.MULTILINE)
+    assert re.search(r"^ +2,0\d\d +50 ", said, re.MULTILINE)

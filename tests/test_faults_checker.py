@@ -318,7 +318,7 @@ def test_a_word_of_the_audit_that_is_missing_is_reported() -> None:
 
 @pytest.mark.parametrize(("last", "is_disabled"), [("disable", False), ("enable", True)])
 def test_what_an_operator_did_last_to_a_user_and_postgres_does_not_tell_is_reported(
-    last: Operation, is_disabled: bool
+    last: Operation, *, is_disabled: bool
 ) -> None:
     story = Story().signed_in().disabled(1, until=2)
     if last == "disable":

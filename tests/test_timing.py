@@ -61,9 +61,7 @@ def test_an_unknown_user_and_a_wrong_password_take_the_same_time(
     assert likely[-1] > 0.001, likely
 
 
-def test_the_comparison_finds_a_difference_of_half_a_standard_deviation_and_none_where_there_is_none() -> (
-    None
-):
+def test_the_comparison_finds_a_difference_of_0_6_standard_deviations_and_none_where_there_is_none() -> None:
     chance = random.Random(7)  # to be the same each time
     one, same, shifted = ([chance.gauss(mean, 1) for _ in range(TRIES)] for mean in (0, 0, 0.6))
 
