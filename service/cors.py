@@ -62,6 +62,18 @@ class Cors:
             return None
         return _readable(send, allowed)
 
+    def is_forged(self, scope: Scope, origin: bytes) -> bool:
+        """Whether a page of a strange site has its visitor's browser send this.
+
+        It could read no answer. But it would make wrong guesses in the name of the visitor's address, and have hashes
+        made: a form needs no preflight (the Fetch standard 2.2.2; Sec-Fetch-Site: W3C Fetch Metadata 2.3).
+        """
+        return (
+            scope["method"] == "POST"
+            and (b"sec-fetch-site", b"cross-site") in scope["headers"]
+            and not self._knows(origin)
+        )
+
     def _knows(self, origin: bytes) -> bool:
         # Letter for letter: there is no wildcard, and no other spelling.
         return origin.decode("latin-1") in self._directory.last.origins

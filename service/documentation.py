@@ -196,6 +196,10 @@ def json_answer(
 
 OAUTH_ERRORS: Mapping[int | str, dict[str, Any]] = {
     401: unauthorized("The client did not prove itself", invalid_client=CLIENT_UNPROVEN),
+    403: oauth_error(
+        "A page of a site that is no client's had its visitor's browser send it",
+        invalid_request="this comes from a page of another site",
+    ),
     413: oauth_error("The body is larger than 64 KiB", invalid_request="the body is too large"),
     415: oauth_error(
         "The body is of another type", invalid_request="the body must be a form; set Content-Type to say so"

@@ -4,11 +4,13 @@ import asyncio
 import math
 import time
 
+from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import cors
 from service.background import Background
 from service.cors import Cors
+from service.errors import Refusal, render
 from service.http import ARRIVED, EARLIEST
 from service.proxies import TrustedProxies
 from service.settings import Settings
@@ -74,6 +76,12 @@ class Arrivals:
             self._ticked = now
 
 
+_FORGED = Refusal(
+    "this comes from a page of another site; register its origin with the client that it belongs to",
+    status=403,
+)
+
+
 class Front:
     """Notes in a request's scope what is found out, and hands it on."""
 
@@ -88,6 +96,9 @@ class Front:
         if scope["type"] == "http":
             origin = cors.origin_of(scope)
             if origin is not None:
+                if self._cors.is_forged(scope, origin):
+                    await (await render(Request(scope), _FORGED))(scope, receive, send)
+                    return
                 readable = await self._cors.admit(scope, send, origin)
                 if readable is None:
                     return

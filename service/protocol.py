@@ -104,7 +104,6 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on, unless a head or a body has grown too large."""
-        self._unset_keepalive_if_required()
         self._parse(data)
         if self._awaited is None:
             return
@@ -126,6 +125,8 @@ class BoundedProtocol(HttpToolsProtocol):
                 # The parser takes what follows for another protocol, the body too, and then for the next request:
                 # behind a proxy its answer would go to somebody else. We know no other protocol (RFC 9110 7.8).
                 pieces += [memoryview(piece)[upgrade.args[0] :], self._without_upgrade()]
+                # This parser would take nothing more, if the connection is to be closed.
+                self._renew_parser()
             except httptools.HttpParserError as error:
                 found = error.__context__
                 if isinstance(found, _TooMuch):
@@ -140,6 +141,8 @@ class BoundedProtocol(HttpToolsProtocol):
             # It is not told so: what comes next on this connection are the answers to those before.
             raise _TooMuch(400, "too many requests are sent without waiting for answers")
         super().on_message_begin()
+        # Not for whatever else comes: a line break, or a body whose request is answered already, is no request.
+        self._unset_keepalive_if_required()
         self._awaited, self._sent, self._pieces = "head", 0, 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -187,6 +190,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.pipeline:
             _complete(self.pipeline[-1][0].scope)
         super().on_response_complete()
+        if self._awaited == "head":  # the next request has begun, and has its own time
+            self._unset_keepalive_if_required()
         if self.transport.is_closing():
             self._await_taking()
 
@@ -258,6 +263,10 @@ class BoundedProtocol(HttpToolsProtocol):
         )
         headers = [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
         return b"\r\n".join([line, *headers, b"", b""])
+
+    def _renew_parser(self) -> None:
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
 
     def _may_answer(self) -> bool:
         """Whether what is said now would be read as the answer to the request that is refused, and no other's."""

@@ -178,6 +178,16 @@ def test_a_body_is_no_request_even_if_its_sender_wishes_for_another_protocol(
     assert answers.endswith(b'{"status":"ok"}')
 
 
+def test_a_wish_for_another_protocol_on_a_connection_to_be_closed_is_answered(server: Server) -> None:
+    with connect(server) as connection:
+        connection.sendall(
+            b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close, Upgrade\r\nUpgrade: h2c\r\n\r\n"
+        )
+        answer = all_from(connection)
+
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
 def test_what_comes_behind_a_body_is_no_header(server: Server) -> None:
     with connect(server) as connection:
         connection.sendall(
@@ -214,8 +224,57 @@ async def test_who_takes_no_answer_holds_no_connection(
     listening.close()
 
 
-async def answering(app: ASGIApp) -> tuple[asyncio.Server, ServerState]:
-    config, state = uvicorn.Config(app, ws="none", log_config=None), ServerState()
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("head", "more"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\r\n"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n", b"abcd"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n", b"a"),
+    ],
+    ids=["a line break", "a body that nobody waited for", "a part of one"],
+)
+async def test_what_is_no_request_keeps_no_connection(head: bytes, more: bytes) -> None:
+    listening, state = await answering(Response(b"ok"), keep_alive=1)
+    reader, writer = await asyncio.open_connection(*listening.sockets[0].getsockname())
+    writer.write(head)
+    assert await asyncio.wait_for(reader.read(12), 10) == b"HTTP/1.1 200"
+    writer.write(more)
+
+    await asyncio.wait_for(reader.read(), 5)  # until it is closed
+
+    (alive,) = state.connections or (None,)
+    assert alive is None
+    writer.close()
+    listening.close()
+
+
+@pytest.mark.anyio
+async def test_a_request_that_began_before_the_answer_to_the_last_one_is_no_idle_connection() -> None:
+    answer = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/first":
+            await answer.wait()
+        await Response(b"ok")(scope, receive, send)
+
+    listening, _ = await answering(app, keep_alive=1)
+    reader, writer = await asyncio.open_connection(*listening.sockets[0].getsockname())
+    writer.write(b"GET /first HTTP/1.1\r\nHost: x\r\n\r\nGET /second HTTP/1.1\r\nHo")
+    await asyncio.sleep(0.1)
+    answer.set()
+    await asyncio.sleep(1.5)
+    writer.write(b"st: x\r\nConnection: close\r\n\r\n")
+    said = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    listening.close()
+
+    assert said.count(b"HTTP/1.1 200 ") == 2
+
+
+async def answering(app: ASGIApp, keep_alive: int = 5) -> tuple[asyncio.Server, ServerState]:
+    config = uvicorn.Config(app, ws="none", log_config=None, timeout_keep_alive=keep_alive)
+    state = ServerState()
     config.load()
     listening = await asyncio.get_running_loop().create_server(
         lambda: BoundedProtocol(config, state, {}), "127.0.0.1", 0

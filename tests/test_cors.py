@@ -167,3 +167,40 @@ def test_the_origins_of_a_disabled_client_are_strangers(
         return allowed(httpx2.post(f"{server.url}/token", headers={"Origin": origin}), origin)
 
     eventually(lambda: not any(is_known() for _ in range(8)), within=20)
+
+
+@pytest.mark.parametrize("path", ["/token", "/refresh", "/revoke", "/introspect"])
+def test_a_page_of_a_strange_site_cannot_have_its_visitors_send_anything(
+    http: httpx2.Client, client: Program, origin: str, path: str
+) -> None:
+    form = {
+        "grant_type": "password",
+        "client_id": client.id,
+        "username": unique("user"),
+        "password": "a-guess",
+    }
+
+    def sent(**headers: str) -> int:
+        return http.post(path, data=form, headers=headers).status_code
+
+    strange = {"Origin": "https://evil.example.com", "Sec-Fetch-Site": "cross-site"}
+    refused = http.post(path, data=form, headers=strange)
+    assert (refused.status_code, refused.json()["error"]) == (403, "invalid_request")
+    assert sent(Origin="null", **{"Sec-Fetch-Site": "cross-site"}) == 403
+    assert sent(Origin=origin, **{"Sec-Fetch-Site": "cross-site"}) != 403
+    assert sent(Origin="https://evil.example.com", **{"Sec-Fetch-Site": "same-origin"}) != 403
+
+
+def test_a_guess_that_a_page_of_a_strange_site_makes_is_not_counted(
+    deployment: Deployment, client: Program, actors: Actors
+) -> None:
+    person = actors.user()
+    form = {"grant_type": "password", "client_id": client.id, "username": person.username}
+    strange = {"Origin": "https://evil.example.com", "Sec-Fetch-Site": "cross-site"}
+    with deployment.having(guesses_per_account="2").serving(workers=1) as server:
+        for _ in range(5):
+            wrong = httpx2.post(f"{server.url}/token", data=form | {"password": "a-guess"}, headers=strange)
+            assert wrong.status_code == 403
+
+        right = httpx2.post(f"{server.url}/token", data=form | {"password": PASSWORD})
+        assert right.status_code == 200

@@ -91,9 +91,27 @@ async def deaf(connection: Connection) -> None:
     await _without_end(connection, b"", GET * 8, pause=0.01)
 
 
+async def line_break(connection: Connection) -> None:
+    """Ask once, then send a line break, and no more."""
+    connection[1].write(GET)
+    await connection[0].read(12)
+    connection[1].write(b"\r\n")
+    await _until_hung_up_on(connection)
+
+
+async def late_body(connection: Connection) -> None:
+    """Send a body that nobody waits for, a byte a second."""
+    connection[1].write(b"POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000\r\n\r\n")
+    await connection[0].read(12)
+    await _slowly(connection, b"a")
+
+
 KINDS: Mapping[str, Callable[[Connection], Awaitable[None]]] = {
     kind.__name__: kind
-    for kind in (silent, idle, slow_head, large_head, slow_body, half_a_body, huge_body, endless_chunks, deaf)
+    for kind in (
+        *(silent, idle, line_break, slow_head, large_head, slow_body, late_body, half_a_body),
+        *(huge_body, endless_chunks, deaf),
+    )
 }
 
 
