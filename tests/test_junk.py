@@ -94,12 +94,19 @@ def test_a_request_of_which_any_bytes_were_changed_is_answered_without_a_fault(
         assert status < 500, (status, sent, body)
 
 
-def answers(server: Server, sent: bytes) -> Iterator[tuple[int, bytes]]:
-    """Everything that is said to these bytes, each answer in whole."""
+def test_each_of_them_is_answered_as_long_as_nothing_is_changed(
+    server: Server, requests: tuple[bytes, ...]
+) -> None:
+    for sent in requests:
+        assert [status for status, _ in answers(server, sent, within=1)], sent
+
+
+def answers(server: Server, sent: bytes, within: float = STEP) -> Iterator[tuple[int, bytes]]:
+    """Everything that is said to these bytes within so many seconds, each answer in whole."""
     address = urlsplit(server.url)
     with closing(socket.create_connection((address.hostname, address.port), timeout=30)) as connection:
         connection.sendall(sent)
-        connection.settimeout(STEP)
+        connection.settimeout(within)
         said = bytearray()
         try:
             while received := connection.recv(65536):

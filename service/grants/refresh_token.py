@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from sealwright import InvalidToken
 from service.clients.directory import Client
-from service.errors import OAuthError
+from service.errors import OAuthError, Unavailable
 from service.grants.answer import Caller, Parts, session_answer
 from service.grants.requests import RefreshRequest
 from service.grants.scope import check_known, check_resources, of_users
@@ -74,6 +74,11 @@ async def grant(
     match outcome:
         case Refused(why="resource"):
             raise OAuthError("invalid_target", "a resource asked for was not granted at sign-in")
+        case Refused(why="late_reuse"):
+            raise Unavailable(
+                "the service",
+                detail=f"session {token.session_id}: used again by a request that had waited; nothing was done",
+            )
         case Refused(why=why):
             raise OAuthError("invalid_grant", _REFUSED, detail=f"session {token.session_id}: {why}")
         case Live() as session:

@@ -42,9 +42,13 @@ class Presented:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """No token: the session is not there, over, or has just been ended because its token was used again."""
+    """No token: the session is not there, over, or has just been ended because its token was used again.
 
-    why: Literal["unknown", "over", "user_disabled", "client_changed", "resource", "reuse"]
+    "late_reuse": it was used again by a request that had waited here for too long to tell it from a stuck copy. Nothing
+    was done, and the caller may ask again.
+    """
+
+    why: Literal["unknown", "over", "user_disabled", "client_changed", "resource", "reuse", "late_reuse"]
 
 
 Outcome: TypeAlias = Live | Refused
@@ -199,7 +203,7 @@ def _live_session(session_id: UUID, row: Row, *, replayed: bool) -> Live:
     )
 
 
-async def _refuse(
+async def _refuse(  # noqa: PLR0911  # one for each reason
     revocations: Revocations,
     presented: Presented,
     lifetime: timedelta,
@@ -238,10 +242,7 @@ async def _refuse(
                 # The row changed between the two statements, by a hand other than rotation's.
                 raise Unavailable("the session", detail="the session changed during its refresh")
             case "reuse" if at >= presented.arrived + PROMPT:
-                raise Unavailable(
-                    "the service",
-                    detail="a token was used again, by a request that had waited; nothing was done",
-                )
+                return Refused("late_reuse")
             case "reuse":
                 await end_in(revoking, presented.session_id, "reuse", lifetime)
                 await audit(
