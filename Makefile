@@ -38,7 +38,7 @@ test-overload: setup ## Ten times the sign-ins that can be done, and thousands o
 test-keys: setup ## Rotate keys every second for a minute, in either store, and 1,000 times in a library, under constant use
 	@$(BIN)/pytest -n 2 -m minute tests/test_key_lifecycle.py verifier/tests/test_keycache.py
 
-test-api: setup ## Hold the service against its own OpenAPI page, for ten minutes (SEED=1 repeats a run)
+test-api: setup ## Hold the service against its own OpenAPI page, 25 times as long as the suite (SEED=1 repeats a run)
 	@SEED=$(SEED) $(BIN)/pytest -s -m minute tests/test_api.py $(ARGS)
 
 fuzz: setup ## Any bytes against every parser and on connections, for ten minutes (FUZZ_SECONDS=600, SEED=1)
