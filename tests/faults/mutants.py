@@ -99,7 +99,7 @@ def _put(where: object, name: str, what: object) -> None:
 
 
 def _begins_whatever_has_come() -> None:
-    """Begin a refresh however old its request is, and whether or not anybody waits for its answer."""
+    """Take a refresh for one that has just come, however old it is, and whether or not anybody waits for its answer."""
     from service.grants import refresh_token
     from service.sessions.rotation import Presented, rotate
 
@@ -107,7 +107,10 @@ def _begins_whatever_has_come() -> None:
         return False
 
     async def late(database: Any, revocations: Any, presented: Presented, **more: Any) -> Any:
-        presented = replace(presented, deadline=presented.deadline + timedelta(minutes=1))
+        minute = timedelta(minutes=1)
+        presented = replace(
+            presented, arrived=presented.arrived + minute, deadline=presented.deadline + minute
+        )
         return await rotate(database, revocations, presented, **{**more, "hung_up": never})
 
     _put(refresh_token, "rotate", late)
